@@ -1,0 +1,1 @@
+"""eGAN in JAX: many ordinary images, a handful of rare ones, one decision."""

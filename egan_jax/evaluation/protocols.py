@@ -1,0 +1,108 @@
+"""From metric records to the figures a run may quote: two protocols, each named.
+
+A record is a dict as a line of metrics.jsonl: `fold`, `epoch` (from 1) and values.
+Folds may stop at different epochs; **a fold that has stopped keeps its last value**
+in every epoch after it, so that all curves are as long as the longest.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from egan_jax.evaluation.metrics import METRICS
+
+ORACLE_LABEL = 'oracle: epoch chosen on test labels'
+HONEST_LABEL = 'honest: last epoch, threshold 0, test labels read once'
+ORACLE_STOP_LABEL = 'oracle: stopped at Nash equilibrium, read off test labels'
+
+
+def stack_curves(records: Sequence[dict], field: str) -> np.ndarray:
+  """One field of the records as curves `[F, E]`, folds in order, epochs from 1.
+
+  Raises:
+    ValueError: no records, or a fold has an epoch twice or lacks one.
+  """
+  if not records:
+    raise ValueError('no metric records: the run has not finished an epoch')
+  folds: dict[int, list[tuple]] = {}
+  for record in records:
+    folds.setdefault(record['fold'], []).append((record['epoch'], record[field]))
+  for fold, points in folds.items():
+    points.sort(key=lambda point: point[0])
+    if [epoch for epoch, _ in points] != list(range(1, len(points) + 1)):
+      raise ValueError(f'records of fold {fold}: an epoch is missing or there twice')
+  length = max(map(len, folds.values()))
+  curves = np.empty((len(folds), length))
+  for row, fold in enumerate(sorted(folds)):
+    values = [value for _, value in folds[fold]]
+    curves[row] = values + values[-1:] * (length - len(values))
+  return curves
+
+
+def find_last_epochs(records: Sequence[dict]) -> list[int]:
+  """The last epoch of each fold, in the order of the fold numbers."""
+  return [int(epoch) for epoch in stack_curves(records, 'epoch')[:, -1]]
+
+
+def paper_protocol(records: Sequence[dict]) -> dict:
+  """The paper's figures (its Table 5): the best epoch of the mean over folds.
+
+  For each metric the maximum over epochs of the curve averaged over folds. Each
+  metric has its own best epoch, and test labels choose it.
+
+  Returns:
+    `label`, `note`, `num_folds`, and `metrics`: for each of `METRICS` the `mean`
+    over folds, the `epoch` (from 1, the first of equals) and the spread over folds
+    at it: `std` (n - 1; None for one fold), `min`, `max`.
+  """
+  metrics = {}
+  for name in METRICS:
+    curves = stack_curves(records, name)
+    best = int(curves.mean(axis=0).argmax())
+    metrics[name] = {'epoch': best + 1, **_summarise(curves[:, best])}
+  return {
+    'label': ORACLE_LABEL,
+    'note': (
+      'per metric the maximum over epochs of the mean over folds; '
+      'a fold that stopped early keeps its last value'
+    ),
+    'num_folds': len(curves),
+    'metrics': metrics,
+  }
+
+
+def honest_protocol(
+  records: Sequence[dict], *, selected_on_test_labels: bool = False
+) -> dict:
+  """The figures one may quote: the last epoch of each fold, score < 0.
+
+  Args:
+    records: metric records.
+    selected_on_test_labels: whether test labels chose the last epoch, as in a run
+      that stops at Nash equilibrium. The label then says oracle.
+
+  Returns:
+    `label`, `selected_on_test_labels`, `num_folds`, `last_epochs` (one per fold)
+    and `metrics`: for each of `METRICS` the `mean`, `std` (n - 1; None for one
+    fold), `min` and `max` over folds.
+  """
+  last_epochs = find_last_epochs(records)
+  return {
+    'label': ORACLE_STOP_LABEL if selected_on_test_labels else HONEST_LABEL,
+    'selected_on_test_labels': selected_on_test_labels,
+    'num_folds': len(last_epochs),
+    'last_epochs': last_epochs,
+    'metrics': {
+      name: _summarise(stack_curves(records, name)[:, -1]) for name in METRICS
+    },
+  }
+
+
+def _summarise(values: np.ndarray) -> dict:
+  """Mean and spread of one value per fold `[F]`."""
+  return {
+    'mean': float(values.mean()),
+    'std': float(values.std(ddof=1)) if values.size > 1 else None,
+    'min': float(values.min()),
+    'max': float(values.max()),
+  }

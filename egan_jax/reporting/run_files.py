@@ -1,0 +1,96 @@
+"""The files of a workdir, written so that a kill at any moment leaves them whole.
+
+JSON has no NaN or infinity: both are written as null. Arrays and scalars of NumPy
+and JAX are written as plain lists and numbers.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+  """Writes a whole file or nothing: a temporary file, then `os.replace`.
+
+  Makes the folder it goes into. An `OSError` leaves an older file as it was.
+  """
+  path = Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  try:
+    with open(temporary, 'wb') as file:
+      file.write(data)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+  """Writes `value` as JSON, keys sorted, indented by 2, whole or not at all."""
+  text = json.dumps(_to_plain(value), indent=2, sort_keys=True, allow_nan=False)
+  write_bytes(path, (text + '\n').encode())
+
+
+def append_records(path: str | os.PathLike, records: Iterable[dict]) -> None:
+  """Appends metric records, one JSON line each, on disk when this returns."""
+  with open(path, 'ab') as file:
+    file.write(_encode_records(records))
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def read_records(path: str | os.PathLike) -> list[dict]:
+  """The metric records in a file; none if there is no file.
+
+  A last line that a killed run left unfinished is passed over.
+
+  Raises:
+    ValueError: a finished line is not JSON.
+  """
+  path = Path(path)
+  if not path.exists():
+    return []
+  *lines, unfinished = path.read_bytes().split(b'\n')
+  records = []
+  for number, line in enumerate(lines, start=1):
+    try:
+      records.append(json.loads(line))
+    except ValueError as error:
+      raise ValueError(f'{path} line {number} is not JSON: {error}') from error
+  try:
+    return [*records, json.loads(unfinished)]
+  except ValueError:
+    return records
+
+
+def truncate_records(path: str | os.PathLike, last_epoch: int) -> None:
+  """Keeps the records of epochs up to `last_epoch`, in place, whole or not at all.
+
+  A run calls it before its first epoch, with the epoch of its checkpoint (0 for
+  none), so that no epoch is there twice and no unfinished line is built upon.
+  """
+  kept = [record for record in read_records(path) if record['epoch'] <= last_epoch]
+  write_bytes(path, _encode_records(kept))
+
+
+def _encode_records(records: Iterable[dict]) -> bytes:
+  lines = (json.dumps(_to_plain(record), allow_nan=False) for record in records)
+  return ''.join(line + '\n' for line in lines).encode()
+
+
+def _to_plain(value: Any) -> Any:
+  """The value with arrays as lists and non-finite numbers as None."""
+  if hasattr(value, 'tolist'):
+    value = value.tolist()
+  if isinstance(value, dict):
+    return {key: _to_plain(item) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [_to_plain(item) for item in value]
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value

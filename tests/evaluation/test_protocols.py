@@ -1,0 +1,134 @@
+"""The two protocols and Nash equilibrium on hand-made and random records."""
+
+import json
+
+import numpy as np
+import pytest
+
+from egan_jax.evaluation.metrics import METRICS
+from egan_jax.evaluation.nash import find_nash_epochs, is_at_nash
+from egan_jax.evaluation.protocols import (
+  find_last_epochs,
+  honest_protocol,
+  paper_protocol,
+  stack_curves,
+)
+
+
+def make_records(curves):
+  """Records in which every metric of fold f follows `curves[f]`."""
+  return [
+    {'fold': fold, 'epoch': epoch, **dict.fromkeys(METRICS, value)}
+    for fold, curve in enumerate(curves)
+    for epoch, value in enumerate(curve, start=1)
+  ]
+
+
+def make_counts(*folds):
+  """Records with (minority_correct, majority_correct) per fold and epoch."""
+  return [
+    {
+      'fold': fold,
+      'epoch': epoch,
+      'minority_correct': minority,
+      'majority_correct': majority,
+    }
+    for fold, counts in enumerate(folds)
+    for epoch, (minority, majority) in enumerate(counts, start=1)
+  ]
+
+
+def test_paper_protocol_takes_the_maximum_of_the_mean_curve():
+  # The best fold values, 1.0 and 0.8, are at epochs where the mean is lower.
+  result = paper_protocol(make_records([[1.0, 0.7, 0.2], [0.0, 0.7, 0.8]]))
+  assert result['metrics']['f1'] == pytest.approx(
+    {'epoch': 2, 'mean': 0.7, 'std': 0.0, 'min': 0.7, 'max': 0.7}
+  )
+  assert result['label'] == 'oracle: epoch chosen on test labels'
+
+
+def test_paper_protocol_takes_the_first_of_equal_epochs_and_each_metric_its_own():
+  records = make_records([[0.5, 0.9, 0.9]])
+  for record in records:
+    record['recall'] = 1 / record['epoch']
+  metrics = paper_protocol(records)['metrics']
+  assert metrics['f1']['epoch'] == 2
+  assert metrics['recall']['epoch'] == 1
+
+
+def test_honest_protocol_reads_the_last_epoch_of_each_fold():
+  result = honest_protocol(make_records([[0.9, 0.2], [0.9, 0.9, 0.6]]))
+  assert result['metrics']['f1'] == pytest.approx(
+    {'mean': 0.4, 'std': 0.2 * 2**0.5, 'min': 0.2, 'max': 0.6}
+  )
+  assert result['last_epochs'] == [2, 3]
+  assert result['num_folds'] == 2
+  assert result['label'] == 'honest: last epoch, threshold 0, test labels read once'
+
+
+def test_a_run_that_stops_on_test_labels_is_not_called_honest():
+  result = honest_protocol(make_records([[0.5]]), selected_on_test_labels=True)
+  assert result['selected_on_test_labels'] is True
+  assert result['label'].startswith('oracle: ')
+  assert 'honest' not in result['label']
+
+
+def test_one_fold_has_no_spread():
+  records = make_records([[0.5, 0.6]])
+  for protocol in (paper_protocol, honest_protocol):
+    assert protocol(records)['metrics']['f1']['std'] is None
+
+
+@pytest.mark.parametrize('seed', range(10))
+def test_oracle_is_never_below_honest(seed):
+  rng = np.random.default_rng(seed)
+  curves = [rng.random(rng.integers(1, 20)) for _ in range(rng.integers(1, 6))]
+  records = make_records(curves)
+  rng.shuffle(records)  # the order of the lines means nothing
+  oracle, honest = paper_protocol(records), honest_protocol(records)
+  for name in METRICS:
+    assert oracle['metrics'][name]['mean'] >= honest['metrics'][name]['mean']
+  assert honest['metrics']['f1']['mean'] == pytest.approx(
+    np.mean([curve[-1] for curve in curves])
+  )
+  json.dumps([oracle, honest], allow_nan=False)
+
+
+def test_stopped_folds_keep_their_last_value():
+  records = make_records([[0.1, 0.2], [0.3], [0.4, 0.5, 0.6]])
+  assert stack_curves(records, 'f1').tolist() == [
+    [0.1, 0.2, 0.2],
+    [0.3, 0.3, 0.3],
+    [0.4, 0.5, 0.6],
+  ]
+  assert find_last_epochs(records) == [2, 1, 3]
+
+
+@pytest.mark.parametrize('epochs', [[1, 1], [1, 3], [2], [0, 1]])
+def test_an_epoch_missing_or_twice_is_an_error(epochs):
+  records = [{'fold': 4, 'epoch': epoch, 'f1': 0.5} for epoch in epochs]
+  with pytest.raises(ValueError, match='fold 4: an epoch is missing or there twice'):
+    stack_curves(records, 'f1')
+
+
+def test_no_records_is_an_error():
+  with pytest.raises(ValueError, match='no metric records'):
+    paper_protocol([])
+
+
+def test_nash_is_the_first_epoch_within_the_threshold():
+  records = make_counts(
+    [(73, 946), (532, 552), (600, 600)],  # a difference of just 20
+    [(73, 946), (532, 553)],
+    [(500, 490)],
+  )
+  assert find_nash_epochs(records, 20) == [2, None, 1]
+  assert find_nash_epochs(records[::-1], 20) == [2, None, 1]
+  assert find_nash_epochs(records, 0) == [3, None, None]
+
+
+def test_nash_of_the_paper():
+  # Section 4.1: epoch 81 at 1:1000 is at equilibrium, epoch 6 (Table 1) is not.
+  assert is_at_nash(532, 525, 20)
+  assert not is_at_nash(810, 634, 20)
+  assert is_at_nash(5, 5, 0)

@@ -1,0 +1,58 @@
+"""The result table names its protocols and fits a terminal."""
+
+import pytest
+
+from egan_jax.evaluation.metrics import METRICS, constant_predictor_floor
+from egan_jax.evaluation.protocols import honest_protocol, paper_protocol
+from egan_jax.reporting.tables import result_markdown, result_table
+
+
+def make_summary(curves, **kwargs):
+  records = [
+    {'fold': fold, 'epoch': epoch, **dict.fromkeys(METRICS, value)}
+    for fold, curve in enumerate(curves)
+    for epoch, value in enumerate(curve, start=1)
+  ]
+  return {
+    'protocols': {
+      'paper': paper_protocol(records),
+      'honest': honest_protocol(records, **kwargs),
+    },
+    'always_minority': constant_predictor_floor(1000, 1000),
+  }
+
+
+def test_table_shows_each_protocol_and_the_floor():
+  table = result_table(make_summary([[0.2, 0.8, 0.5], [0.4, 0.8, 0.7]]))
+  (row,) = (line for line in table.splitlines() if line.startswith('F1 '))
+  assert row.split() == ['F1', *'0.800 at epoch 2 0.600 ± 0.141 0.667'.split()]
+  assert 'chosen on test labels' in ' '.join(table.split())
+  assert 'honest: last epoch' in ' '.join(table.split())
+
+
+@pytest.mark.parametrize('selected', [False, True])
+@pytest.mark.parametrize('curves', [[[0.5] * 1000] * 5, [[0.5]]])
+def test_table_fits_eighty_columns(curves, selected):
+  table = result_table(make_summary(curves, selected_on_test_labels=selected))
+  assert max(map(len, table.splitlines())) <= 80
+
+
+def test_a_stop_on_test_labels_is_never_called_honest():
+  summary = make_summary([[0.5], [0.6]], selected_on_test_labels=True)
+  for text in (result_table(summary), result_markdown(summary)):
+    assert 'honest' not in text.lower()
+    assert 'last epoch (oracle)' in text
+
+
+def test_one_fold_claims_no_spread():
+  summary = make_summary([[0.5, 0.6]])
+  for text in (result_table(summary), result_markdown(summary)):
+    assert '±' not in text
+    assert 'one fold' in text
+
+
+def test_markdown_is_a_table_of_equal_rows():
+  lines = result_markdown(make_summary([[0.5], [0.6]])).splitlines()
+  table = [line for line in lines if line.startswith('|')]
+  assert len(table) == 2 + len(METRICS)
+  assert {line.count('|') for line in table} == {5}

@@ -1,0 +1,1 @@
+"""Images of two classes: where they come from, and which ones a run uses."""

@@ -1,0 +1,155 @@
+"""Where the images of the two classes come from."""
+
+import contextlib
+import io
+import types
+import urllib.error
+import urllib.request
+from unittest import mock
+
+import numpy as np
+from absl import logging
+from PIL import Image
+from sklearn import datasets as sklearn_datasets
+from sklearn import model_selection
+
+from egan_jax.data.two_classes import TwoClasses
+from egan_jax.errors import UserError
+
+_TFDS_DATASETS = ('cifar10', 'cifar100')
+DATASETS = (*_TFDS_DATASETS, 'digits')
+
+
+def load(
+  dataset: str, data_dir: str, minority_class: int, majority_class: int
+) -> TwoClasses:
+  """Two classes of a data set, in its own train and test split.
+
+  Args:
+    dataset: 'cifar10' or 'cifar100' (fine labels) through TFDS, or 'digits', the
+      8x8 digits that come with scikit-learn, grey repeated to three channels.
+    data_dir: the TFDS data folder; empty for TFDS's default. Digits ignore it.
+    minority_class: label of the rare class.
+    majority_class: label of the ordinary class.
+
+  Returns:
+    uint8 images of the two classes.
+
+  Raises:
+    UserError: an unknown data set or label, the same class twice, or a data set
+      that is neither prepared nor reachable.
+  """
+  if minority_class == majority_class:
+    raise UserError(
+      f'minority_class and majority_class are both {minority_class}: choose two classes'
+    )
+  if dataset == 'digits':
+    train, test = _digits()
+  elif dataset in _TFDS_DATASETS:
+    wanted = (minority_class, majority_class)
+    train, test = _tfds(dataset, data_dir, wanted)
+  else:
+    raise UserError(
+      f'unknown dataset {dataset!r}: choose one of {", ".join(DATASETS)}'
+    )
+  return _select(dataset, train, test, minority_class, majority_class)
+
+
+def _select(dataset, train, test, minority_class, majority_class) -> TwoClasses:
+  (train_images, train_labels), (test_images, test_labels) = train, test
+  for label in (minority_class, majority_class):
+    if not (train_labels == label).any() or not (test_labels == label).any():
+      raise UserError(f'dataset {dataset!r} has no train and test images of class {label}')
+  minority = np.flatnonzero(train_labels == minority_class)
+  majority = np.flatnonzero(train_labels == majority_class)
+  tested = np.flatnonzero(np.isin(test_labels, (minority_class, majority_class)))
+  return TwoClasses(
+    minority=_stack(train_images, minority),
+    majority=_stack(train_images, majority),
+    minority_indices=minority,
+    majority_indices=majority,
+    test=_stack(test_images, tested),
+    test_is_minority=test_labels[tested] == minority_class,
+    test_indices=tested,
+  )
+
+
+def _stack(images, indices) -> np.ndarray:
+  return np.stack([images[index] for index in indices])
+
+
+def _digits():
+  """scikit-learn's digits, 40% of each class held out for the test."""
+  images, labels = sklearn_datasets.load_digits(return_X_y=True)
+  images = np.round(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+  images = np.repeat(images, 3, axis=-1)
+  train, test = model_selection.train_test_split(
+    np.arange(len(labels)), test_size=0.4, stratify=labels, random_state=0
+  )
+  return (images[train], labels[train]), (images[test], labels[test])
+
+
+def _tfds(dataset: str, data_dir: str, classes: tuple[int, ...]):
+  # Imported here because it is slow and the other sources do without.
+  import tensorflow_datasets as tfds
+
+  builder = tfds.builder(dataset, data_dir=data_dir or None, file_format='array_record')
+  if not builder.is_prepared():
+    _prepare(builder, dataset)
+  return tuple(_read_split(tfds, builder, split, classes) for split in ('train', 'test'))
+
+
+def _read_split(tfds, builder, split: str, classes: tuple[int, ...]):
+  """The labels of a split and the decoded images of the classes asked for."""
+  source = builder.as_data_source(
+    split=split, decoders={'image': tfds.decode.SkipDecoding()}
+  )
+  labels, images = [], {}
+  for index, example in enumerate(source):
+    labels.append(int(example['label']))
+    if labels[-1] in classes:
+      images[index] = np.asarray(Image.open(io.BytesIO(example['image'])))
+  return images, np.array(labels)
+
+
+def _prepare(builder, dataset: str) -> None:
+  """Downloads and prepares a data set with TFDS, without TensorFlow."""
+  where = f'{dataset} is not prepared in {builder.data_dir}'
+  for url in builder.url_infos:
+    if not _reachable(url):
+      raise UserError(
+        f'{where} and {url} cannot be reached: connect to the network, or set'
+        ' config.data_dir to a TFDS data folder that holds it in ArrayRecord format'
+      )
+  logging.info('%s: preparing it with TFDS', where)
+  try:
+    with _tensorflow_file_reader():
+      builder.download_and_prepare(file_format='array_record')
+  except OSError as error:
+    raise UserError(f'{where} and preparing it failed: {error}') from error
+
+
+def _reachable(url: str) -> bool:
+  """Whether a server answers: TFDS itself retries for minutes before it fails."""
+  try:
+    request = urllib.request.Request(url, method='HEAD')
+    with urllib.request.urlopen(request, timeout=10):
+      return True
+  except urllib.error.HTTPError:
+    return True
+  except OSError:
+    return False
+
+
+@contextlib.contextmanager
+def _tensorflow_file_reader():
+  """Lets TFDS's CIFAR builders open their files without TensorFlow.
+
+  Their only use of it is `tf.io.gfile.GFile(path, 'rb')`.
+  """
+  from tensorflow_datasets.image_classification import cifar
+
+  gfile = types.SimpleNamespace(GFile=open)
+  tensorflow = types.SimpleNamespace(io=types.SimpleNamespace(gfile=gfile))
+  with mock.patch.object(cifar, 'tf', tensorflow):
+    yield

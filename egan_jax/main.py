@@ -1,0 +1,53 @@
+"""The command line: `python -m egan_jax.main --config=FILE --workdir=DIR`."""
+
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from egan_jax import train, workdir
+from egan_jax.errors import UserError
+from egan_jax.reporting import tables
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'A file of configs/, with its argument after a colon.', lock_config=True
+)
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Folder for all that the run writes; a stopped run resumes there.'
+)
+
+
+def main(arguments: list[str]) -> None:
+  """Runs one config and prints its result."""
+  if len(arguments) > 1:
+    raise UserError(f'unexpected argument {arguments[1]!r}')
+  for flag in (_CONFIG, _WORKDIR):
+    if not flag.value:
+      raise UserError(f'--{flag.name} is missing')
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # orbax logs every rename at INFO
+  summary = train.train_and_evaluate(_CONFIG.value, _WORKDIR.value)
+  print(tables.result_table(summary))
+  print(f'\n{workdir.describe_files(_WORKDIR.value)}')
+
+
+def _parse_flags(arguments: list[str]) -> list[str]:
+  """Parses flags; what a user can mistype comes out as `UserError`."""
+  try:
+    return flags.FLAGS(arguments)
+  except flags.Error as error:
+    raise UserError(str(error).splitlines()[0]) from error
+  except AttributeError as error:
+    raise UserError(f'unknown config field: {error}') from error
+
+
+def run() -> None:
+  """Parses flags and runs; bad input ends in one line and exit status 1."""
+  try:
+    app.run(main, flags_parser=_parse_flags)
+  except UserError as error:
+    sys.exit(f'error: {error}')
+
+
+if __name__ == '__main__':
+  run()

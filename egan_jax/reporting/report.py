@@ -1,0 +1,84 @@
+"""What a finished run leaves in its workdir, made from records and arrays."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from egan_jax.evaluation import metrics, nash, protocols
+from egan_jax.reporting import figures, run_files
+
+
+def summarise(records: list[dict], nash_threshold: int, stopped_at_nash: bool) -> dict:
+  """The parts of summary.json that come from the metric records.
+
+  Args:
+    records: metric records of all folds and epochs.
+    nash_threshold: of `nash.is_at_nash`.
+    stopped_at_nash: whether folds stopped there: then test labels chose the last
+      epoch, and its figures are an oracle's too.
+  """
+  totals = records[0]['minority_total'], records[0]['majority_total']
+  return {
+    'protocols': {
+      'paper': protocols.paper_protocol(records),
+      'honest': protocols.honest_protocol(
+        records, selected_on_test_labels=stopped_at_nash
+      ),
+    },
+    'always_minority': metrics.constant_predictor_floor(*totals),
+    'nash': {
+      'threshold': nash_threshold,
+      'first_epochs': nash.find_nash_epochs(records, nash_threshold),
+    },
+  }
+
+
+def draw_figures(
+  folder: Path,
+  records: list[dict],
+  scores: np.ndarray,
+  is_minority: np.ndarray,
+  minority_images: np.ndarray,
+  generated_images: np.ndarray,
+  label: str,
+) -> None:
+  """All figures of a run.
+
+  Args:
+    folder: where the PNGs go.
+    records: metric records of all folds and epochs.
+    scores: `[F, T]` test scores of the last epoch.
+    is_minority: bool `[T]`.
+    minority_images: uint8 `[F, n, H, W, 3]`.
+    generated_images: `[F, n, 32, 32, 3]` in [0, 1], what came of them.
+    label: of the protocol the last epoch falls under.
+  """
+  figures.draw_losses(records, folder / 'losses.png')
+  figures.draw_correct_counts(records, folder / 'correct_counts.png')
+  figures.draw_precision_recall_f1(
+    records, folder / 'precision_recall_f1.png', label=label
+  )
+  figures.draw_confusion_matrix(records, folder / 'confusion_matrix.png', label=label)
+  figures.draw_score_histogram(scores, is_minority, folder / 'scores.png', label=label)
+  figures.draw_generated_images(
+    minority_images, generated_images, folder / 'generated_images.png'
+  )
+
+
+def write_scores(
+  path: Path, scores: np.ndarray, is_minority: np.ndarray, test_indices: np.ndarray
+) -> None:
+  """Writes an .npz with `scores` `[F, T]`, `labels` `[T]` and `test_indices` `[T]`.
+
+  `labels` is 1 for the minority, the positive class, and 0 for the majority;
+  `test_indices` says where an image stands in the data set's test split.
+  """
+  buffer = io.BytesIO()
+  np.savez(
+    buffer,
+    scores=scores,
+    labels=is_minority.astype(np.int8),
+    test_indices=test_indices,
+  )
+  run_files.write_bytes(path, buffer.getvalue())

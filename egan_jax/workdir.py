@@ -1,0 +1,92 @@
+"""The folder of one run: may it be used, and what stands in it."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from egan_jax.errors import UserError
+from egan_jax.reporting import run_files
+
+CONFIG = 'config.json'
+DRAWS = 'draws.json'
+METRICS = 'metrics.jsonl'
+SCORES = 'scores.npz'
+SUMMARY = 'summary.json'
+CHECKPOINTS = 'checkpoints'
+FIGURES = 'figures'
+
+
+def check(workdir: Path, config: Mapping[str, Any]) -> None:
+  """Checks, without touching anything, that a run with `config` may use a folder.
+
+  Raises:
+    UserError: it cannot be written to, or it holds another config's run or
+      files of something else.
+  """
+  existing = workdir
+  while not existing.exists():
+    existing = existing.parent
+  if not existing.is_dir():
+    raise UserError(f'workdir {workdir}: {existing} is not a folder')
+  if not os.access(existing, os.W_OK | os.X_OK):
+    raise UserError(f'workdir {workdir}: no permission to write to {existing}')
+  if existing != workdir:
+    return
+  config_file = workdir / CONFIG
+  if not config_file.exists():
+    if any(workdir.iterdir()):
+      raise UserError(f'workdir {workdir} holds other files: choose an empty folder')
+    return
+  held = _read_config(config_file)
+  differing = sorted(
+    field for field in {*held, *config} if held.get(field) != config.get(field)
+  )
+  if differing:
+    field = differing[0]
+    raise UserError(
+      f'workdir {workdir} holds a run with another config ({", ".join(differing)}:'
+      f' {field} is {held.get(field)!r} there and {config.get(field)!r} now): choose'
+      ' another workdir'
+    )
+
+
+def begin(workdir: Path, config: Mapping[str, Any], draws: Mapping[str, Any]) -> None:
+  """Creates the folder and writes what is known before training.
+
+  Raises:
+    UserError: it cannot be written to.
+  """
+  try:
+    run_files.write_json(workdir / DRAWS, draws)
+    run_files.write_json(workdir / CONFIG, config)
+  except OSError as error:
+    raise UserError(f'workdir {workdir} cannot be written to: {error}') from error
+
+
+def read_summary(workdir: Path) -> dict | None:
+  """The summary of a finished run, else None."""
+  path = workdir / SUMMARY
+  return json.loads(path.read_text()) if path.exists() else None
+
+
+def _read_config(path: Path) -> dict:
+  try:
+    return json.loads(path.read_text())
+  except (OSError, ValueError) as error:
+    raise UserError(f'{path} is damaged ({error}): choose another workdir') from error
+
+
+def describe_files(workdir: str | os.PathLike) -> str:
+  """Where a finished run's files are, a line each."""
+  workdir = Path(workdir)
+  files = {
+    'summary': SUMMARY,
+    'metrics per epoch': METRICS,
+    'test scores': SCORES,
+    'images used': DRAWS,
+    'figures': FIGURES,
+    'checkpoints': CHECKPOINTS,
+  }
+  return '\n'.join(f'{what:>17}: {workdir / name}' for what, name in files.items())

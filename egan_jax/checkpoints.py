@@ -66,7 +66,8 @@ class Checkpoints:
     )
     if saved.fingerprints != self._fingerprints:
       changed = sorted(
-        name for name, value in self._fingerprints.items()
+        name
+        for name, value in self._fingerprints.items()
         if saved.fingerprints.get(name) != value
       )
       raise UserError(

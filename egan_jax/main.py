@@ -10,7 +10,10 @@ from egan_jax.errors import UserError
 from egan_jax.reporting import tables
 
 _CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'A file of configs/, with its argument after a colon.', lock_config=True
+  'config',
+  None,
+  'A file of configs/, with its argument after a colon.',
+  lock_config=True,
 )
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder for all that the run writes; a stopped run resumes there.'

@@ -3,10 +3,13 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
-from egan_jax.backbones import densenet
+from egan_jax.backbones import densenet, efficientnet, resnet, small_conv, vgg
 from egan_jax.backbones.graph import Layer, LayerGraph
 from egan_jax.errors import UserError
+
+Variables = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Backbone:
       `preprocessing.IMAGENET_MODES`.
     pooling: 'average' (global) or 'flatten', from feature map to vector.
     from_scratch: whether it has no ImageNet weights and is always trained whole.
+    adapt_weights: from variables as a weights file has them, nested dicts of
+      arrays, to variables for `layers`.
   """
 
   name: str
@@ -27,16 +32,28 @@ class Backbone:
   preprocessing: str
   pooling: str = 'average'
   from_scratch: bool = False
+  adapt_weights: Callable[[Variables], Variables] = lambda variables: variables
 
   def graph(self) -> LayerGraph:
     """The whole network as one module."""
     return LayerGraph(self.layers, self.layers[-1].name)
 
 
-_REGISTRY: dict[str, Callable[[], Backbone]] = {
-  'DenseNet121': lambda: Backbone(
-    'DenseNet121', densenet.densenet121(), preprocessing='torch'
+_FROM_SCRATCH = {'preprocessing': 'none', 'pooling': 'flatten', 'from_scratch': True}
+
+_REGISTRY: dict[str, tuple[Callable[[], tuple[Layer, ...]], dict[str, Any]]] = {
+  'DenseNet121': (densenet.densenet121, {'preprocessing': 'torch'}),
+  'VGG16': (vgg.vgg16, {'preprocessing': 'caffe'}),
+  'VGG19': (vgg.vgg19, {'preprocessing': 'caffe'}),
+  'ResNet101': (resnet.resnet101, {'preprocessing': 'caffe'}),
+  'EfficientNetB2': (
+    efficientnet.efficientnet_b2,
+    {'preprocessing': 'raw', 'adapt_weights': efficientnet.fold_second_rescaling},
   ),
+  'EfficientNetLite0': (efficientnet.efficientnet_lite0, {'preprocessing': 'lite'}),
+  'EfficientNetLite1': (efficientnet.efficientnet_lite1, {'preprocessing': 'lite'}),
+  'SmallConvEncoder': (small_conv.small_conv_encoder, _FROM_SCRATCH),
+  'SmallConvDiscriminator': (small_conv.small_conv_discriminator, _FROM_SCRATCH),
 }
 
 
@@ -50,7 +67,8 @@ def get(name: str) -> Backbone:
   """The backbone called `name`; `UserError` if there is none."""
   if name not in _REGISTRY:
     raise UserError(f'unknown backbone {name!r}: choose one of {", ".join(_REGISTRY)}')
-  return _REGISTRY[name]()
+  builder, usage = _REGISTRY[name]
+  return Backbone(name, builder(), **usage)
 
 
 def create(name: str) -> LayerGraph:

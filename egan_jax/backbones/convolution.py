@@ -9,17 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from egan_jax.backbones.depthwise import depthwise_convolve
+
 _DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
 
 
-def _lax_convolution(x, kernel, strides, padding, groups=1):
+def _lax_convolution(x, kernel, strides, padding):
   return jax.lax.conv_general_dilated(
     x,
     kernel,
     (strides, strides),
     padding,
     dimension_numbers=_DIMENSIONS,
-    feature_group_count=groups,
   )
 
 
@@ -72,6 +73,7 @@ class Convolution(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
+    """`[B, H, W, in]` to `[B, h, w, features]`."""
     shape = (self.size, self.size, x.shape[-1], self.features)
     kernel = self.param('kernel', self.kernel_init, shape)
     y = convolve(x, kernel, self.strides, self.padding)
@@ -90,12 +92,7 @@ class DepthwiseConvolution(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
+    """`[B, H, W, C]` to `[B, h, w, C]`."""
     channels = x.shape[-1]
     kernel = self.param('kernel', self.kernel_init, (self.size, self.size, channels, 1))
-    return _lax_convolution(
-      x,
-      kernel.reshape(self.size, self.size, 1, channels),
-      self.strides,
-      self.padding,
-      groups=channels,
-    )
+    return depthwise_convolve(x, kernel, self.strides, self.padding)

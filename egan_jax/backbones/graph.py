@@ -36,8 +36,7 @@ class Layer:
 class LayerTable:
   """Collects layers in the order they are added.
 
-  `add` returns the new layer's name and reads the previous layer unless told
-  otherwise, so a table reads like the Keras functional code it mirrors.
+  A table reads like the Keras functional code it mirrors.
   """
 
   def __init__(self, input_name: str = 'input_layer'):
@@ -45,13 +44,16 @@ class LayerTable:
 
   @property
   def last(self) -> str:
+    """The name of the layer added last."""
     return self._layers[-1].name
 
   @property
   def layers(self) -> tuple[Layer, ...]:
+    """The layers added so far."""
     return tuple(self._layers)
 
   def add(self, name: str, op: str, *inputs: str, **attributes: Any) -> str:
+    """Adds a layer that reads `inputs`, or else the last one; returns its name."""
     if any(layer.name == name for layer in self._layers):
       raise ValueError(f'two layers are called {name!r}')
     self._layers.append(Layer(name, op, inputs or (self.last,), FrozenDict(attributes)))

@@ -26,10 +26,22 @@ def _stateless(function: Callable) -> Callable:
   return op
 
 
-def convolution(x, *, name, train, **attributes):
-  """Keras `Conv2D`: parameters `kernel` `[h, w, in, out]` and maybe `bias`."""
+_ACTIVATIONS: dict[str, Callable] = {
+  'relu': jax.nn.relu,
+  'relu6': jax.nn.relu6,
+  'swish': jax.nn.swish,
+  'sigmoid': jax.nn.sigmoid,
+}
+
+
+def convolution(x, *, name, train, activation=None, **attributes):
+  """Keras `Conv2D`: parameters `kernel` `[h, w, in, out]` and maybe `bias`.
+
+  `activation` is for the layers where Keras makes it part of the convolution.
+  """
   del train
-  return Convolution(name=name, **attributes)(x)
+  y = Convolution(name=name, **attributes)(x)
+  return _ACTIVATIONS[activation](y) if activation else y
 
 
 def depthwise_convolution(x, *, name, train, **attributes):
@@ -53,6 +65,30 @@ def batch_norm(x, *, name, train, epsilon, from_scratch=False):
   )(x)
 
 
+class Normalization(nn.Module):
+  """Keras `Normalization` by channel: `mean` and `var` `[C]`, and a `count`.
+
+  The count is how many pixels Keras adapted the layer to. Nothing reads it, but
+  Keras stores it and counts it as a parameter.
+  """
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """`[B, H, W, C]` to the same shape."""
+    channels = (x.shape[-1],)
+    mean = self.variable('batch_stats', 'mean', jnp.zeros, channels)
+    var = self.variable('batch_stats', 'var', jnp.ones, channels)
+    self.variable('batch_stats', 'count', jnp.zeros, ())
+    # Keras's guard against a channel without variance.
+    return (x - mean.value) / jnp.maximum(jnp.sqrt(var.value), 1e-7)
+
+
+def normalization(x, *, name, train):
+  """Keras `Normalization`."""
+  del train
+  return Normalization(name=name)(x)
+
+
 def dropout(x, *, name, train, rate):
   """Keras `Dropout`; draws from the `dropout` rng in training."""
   return nn.Dropout(rate, name=name)(x, deterministic=not train)
@@ -61,6 +97,17 @@ def dropout(x, *, name, train, rate):
 def zero_padding(x, *, padding):
   """Keras `ZeroPadding2D`; `padding` is ((top, bottom), (left, right))."""
   return jnp.pad(x, ((0, 0), *padding, (0, 0)))
+
+
+def same_padding(x, *, size, strides):
+  """The `correct_pad` of Keras's EfficientNet.
+
+  After it a VALID convolution gives what TensorFlow's 'SAME' would have given.
+  """
+  padding = jax.lax.padtype_to_pads(
+    x.shape[1:3], (size, size), (strides, strides), 'SAME'
+  )
+  return zero_padding(x, padding=padding)
 
 
 def max_pool(x, *, size, strides, padding='VALID'):
@@ -85,12 +132,18 @@ OPS: dict[str, Callable] = {
   'depthwise_convolution': depthwise_convolution,
   'batch_norm': batch_norm,
   'dropout': dropout,
+  'normalization': normalization,
   'zero_padding': _stateless(zero_padding),
+  'same_padding': _stateless(same_padding),
   'max_pool': _stateless(max_pool),
   'average_pool': _stateless(average_pool),
-  'relu': _stateless(jax.nn.relu),
-  'relu6': _stateless(jax.nn.relu6),
+  'global_average_pool': _stateless(lambda x: x.mean(axis=(1, 2))),
+  'reshape': _stateless(lambda x, shape: x.reshape(x.shape[0], *shape)),
+  'rescaling': _stateless(lambda x, scale: x * scale),
+  **{name: _stateless(function) for name, function in _ACTIVATIONS.items()},
   'leaky_relu': _stateless(jax.nn.leaky_relu),
+  'identity': _stateless(lambda x: x),
   'concatenate': _stateless(lambda *xs: jnp.concatenate(xs, axis=-1)),
   'add': _stateless(lambda x, y: x + y),
+  'multiply': _stateless(lambda x, y: x * y),
 }

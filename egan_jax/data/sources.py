@@ -49,9 +49,7 @@ def load(
     wanted = (minority_class, majority_class)
     train, test = _tfds(dataset, data_dir, wanted)
   else:
-    raise UserError(
-      f'unknown dataset {dataset!r}: choose one of {", ".join(DATASETS)}'
-    )
+    raise UserError(f'unknown dataset {dataset!r}: choose one of {", ".join(DATASETS)}')
   return _select(dataset, train, test, minority_class, majority_class)
 
 
@@ -59,7 +57,9 @@ def _select(dataset, train, test, minority_class, majority_class) -> TwoClasses:
   (train_images, train_labels), (test_images, test_labels) = train, test
   for label in (minority_class, majority_class):
     if not (train_labels == label).any() or not (test_labels == label).any():
-      raise UserError(f'dataset {dataset!r} has no train and test images of class {label}')
+      raise UserError(
+        f'dataset {dataset!r} has no train and test images of class {label}'
+      )
   minority = np.flatnonzero(train_labels == minority_class)
   majority = np.flatnonzero(train_labels == majority_class)
   tested = np.flatnonzero(np.isin(test_labels, (minority_class, majority_class)))
@@ -96,7 +96,9 @@ def _tfds(dataset: str, data_dir: str, classes: tuple[int, ...]):
   builder = tfds.builder(dataset, data_dir=data_dir or None, file_format='array_record')
   if not builder.is_prepared():
     _prepare(builder, dataset)
-  return tuple(_read_split(tfds, builder, split, classes) for split in ('train', 'test'))
+  return tuple(
+    _read_split(tfds, builder, split, classes) for split in ('train', 'test')
+  )
 
 
 def _read_split(tfds, builder, split: str, classes: tuple[int, ...]):

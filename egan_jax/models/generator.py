@@ -20,7 +20,9 @@ class Decoder(nn.Module):
 
   @nn.compact
   def __call__(self, latent: jax.Array, train: bool = False) -> jax.Array:
-    x = nn.Dense(2048, kernel_init=nn.initializers.glorot_uniform(), name='dense')(latent)
+    x = nn.Dense(2048, kernel_init=nn.initializers.glorot_uniform(), name='dense')(
+      latent
+    )
     x = nn.leaky_relu(x, _LEAKY_SLOPE).reshape(-1, 8, 8, 32)
     x = self._upsample(x, 64, 'conv_transpose_1', 'batch_norm_1', train)
     x = nn.leaky_relu(x, _LEAKY_SLOPE)

@@ -16,7 +16,9 @@ def describe_environment() -> dict:
     'versions': {package: metadata.version(package) for package in _PACKAGES},
     'machine': f'{platform.system()} {platform.machine()}',
     'processor': _processor_name(),
-    'cores': len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+    'cores': len(os.sched_getaffinity(0))
+    if hasattr(os, 'sched_getaffinity')
+    else os.cpu_count(),
     'devices': [device.device_kind for device in jax.devices()],
   }
 

@@ -1,0 +1,80 @@
+"""Depthwise convolution as a sum of shifted, scaled copies of its input.
+
+XLA's grouped convolution has no fast path on CPU: the sum over taps, one fused
+loop, was 6 to 100 times faster forward at the shapes of EfficientNet. Left to
+itself, the derivative would fuse into every tap what produces the incoming
+gradient and compute it as often as there are taps, hence the hand-written one.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def depthwise_convolve(
+  x: jax.Array, kernel: jax.Array, strides: int, padding: str
+) -> jax.Array:
+  """`[B, H, W, C]` with `[h, w, C, 1]`, each channel by itself.
+
+  Args:
+    x: the feature map.
+    kernel: as Keras's `DepthwiseConv2D` stores it.
+    strides: the same along both axes.
+    padding: 'SAME' or 'VALID'.
+  """
+  pads = jax.lax.padtype_to_pads(
+    x.shape[1:3], kernel.shape[:2], (strides, strides), padding
+  )
+  return _sum_taps(jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel, strides)
+
+
+def _windows(x: jax.Array, size: tuple[int, int], strides: int):
+  """What each tap of a kernel of a `size` sees of a padded map, tap by tap."""
+  last_row, last_column = x.shape[1] - size[0], x.shape[2] - size[1]
+  for i in range(size[0]):
+    for j in range(size[1]):
+      rows = slice(i, i + last_row + 1, strides)
+      columns = slice(j, j + last_column + 1, strides)
+      yield x[:, rows, columns]
+
+
+def _sum_taps(x: jax.Array, kernel: jax.Array, strides: int) -> jax.Array:
+  """A VALID depthwise convolution of an already padded map."""
+  taps = kernel.reshape(-1, kernel.shape[2])
+  windows = _windows(x, kernel.shape[:2], strides)
+  return sum(window * tap for window, tap in zip(windows, taps, strict=True))
+
+
+def _forward(x, kernel, strides, padding):
+  return depthwise_convolve(x, kernel, strides, padding), (x, kernel)
+
+
+def _backward(strides, padding, residuals, gradient):
+  x, kernel = residuals
+  gradient = jax.lax.optimization_barrier(gradient)
+  pads = jax.lax.padtype_to_pads(
+    x.shape[1:3], kernel.shape[:2], (strides, strides), padding
+  )
+  # The transpose: spread the gradient by the strides, pad it to the size of the
+  # input plus a kernel, and convolve it with the kernel turned round.
+  config = [(0, 0, 0)]
+  for axis in (1, 2):
+    size = kernel.shape[axis - 1]
+    low = size - 1 - pads[axis - 1][0]
+    spread = (gradient.shape[axis] - 1) * strides + 1
+    config.append((low, x.shape[axis] + size - 1 - low - spread, strides - 1))
+  config.append((0, 0, 0))
+  padded = jax.lax.pad(gradient, jnp.zeros((), gradient.dtype), config)
+  gradient_of_x = _sum_taps(padded, kernel[::-1, ::-1], 1)
+
+  padded_x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+  windows = _windows(padded_x, kernel.shape[:2], strides)
+  gradient_of_kernel = jnp.stack(
+    [jnp.einsum('bhwc,bhwc->c', window, gradient) for window in windows]
+  ).reshape(kernel.shape)
+  return gradient_of_x, gradient_of_kernel
+
+
+depthwise_convolve.defvjp(_forward, _backward)

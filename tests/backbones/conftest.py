@@ -1,0 +1,4 @@
+import os
+
+# Keras reads this when it is first imported.
+os.environ['KERAS_BACKEND'] = 'jax'

@@ -1,0 +1,84 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from egan_jax.backbones import convolution
+
+CASES = [
+  # map, kernel, strides, padding
+  ((7, 7), (1, 1), 1, 'VALID'),
+  ((7, 7), (1, 1), 1, 'SAME'),
+  ((7, 7), (1, 1), 2, 'VALID'),
+  ((8, 6), (1, 1), 2, 'SAME'),
+  ((1, 1), (3, 3), 1, 'SAME'),
+  ((2, 2), (3, 3), 1, 'SAME'),
+  ((1, 1), (5, 5), 1, 'SAME'),
+  ((2, 2), (5, 5), 1, 'SAME'),
+  ((1, 3), (3, 3), 1, 'SAME'),
+  ((4, 1), (3, 5), 1, 'SAME'),
+  ((2, 2), (2, 2), 1, 'SAME'),
+  ((2, 2), (3, 3), 2, 'SAME'),
+  ((3, 3), (3, 3), 1, 'SAME'),
+  ((8, 8), (3, 3), 2, 'SAME'),
+  ((9, 9), (7, 7), 2, 'VALID'),
+]
+
+
+def _random(*shapes):
+  rng = np.random.default_rng(0)
+  return [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
+
+
+def _check(function, reference, *arrays):
+  """Both give the same values and the same gradients."""
+
+  def run(f):
+    # A loss with a different weight for each output.
+    def loss(*arrays):
+      y = f(*arrays)
+      return jnp.sum(y * jnp.cos(jnp.arange(y.size).reshape(y.shape))), y
+
+    argnums = tuple(range(len(arrays)))
+    (_, y), gradients = jax.value_and_grad(loss, argnums, has_aux=True)(*arrays)
+    return (y, *gradients)
+
+  for ours, theirs in zip(run(function), run(reference), strict=True):
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours, theirs, atol=2e-5 * np.abs(theirs).max(), rtol=0)
+
+
+@pytest.mark.parametrize('size, kernel, strides, padding', CASES)
+def test_convolve_is_lax_convolution(size, kernel, strides, padding):
+  x, w = _random((2, *size, 5), (*kernel, 5, 6))
+  _check(
+    lambda x, w: convolution.convolve(x, w, strides, padding),
+    lambda x, w: jax.lax.conv_general_dilated(
+      x, w, (strides, strides), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+    ),
+    x,
+    w,
+  )
+
+
+@pytest.mark.parametrize('size', [(1, 1), (2, 2), (3, 3), (8, 8), (9, 7)])
+@pytest.mark.parametrize('kernel', [3, 5])
+@pytest.mark.parametrize('strides, padding', [(1, 'SAME'), (2, 'SAME'), (2, 'VALID')])
+def test_depthwise_convolution_is_lax_convolution(size, kernel, strides, padding):
+  if padding == 'VALID':
+    size = (size[0] + kernel, size[1] + kernel)
+  x, w = _random((2, *size, 4), (kernel, kernel, 4, 1))
+  module = convolution.DepthwiseConvolution(kernel, strides=strides, padding=padding)
+  _check(
+    lambda x, w: module.apply({'params': {'kernel': w}}, x),
+    lambda x, w: jax.lax.conv_general_dilated(
+      x,
+      w.reshape(kernel, kernel, 1, 4),
+      (strides, strides),
+      padding,
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+      feature_group_count=4,
+    ),
+    x,
+    w,
+  )

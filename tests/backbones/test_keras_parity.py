@@ -1,0 +1,203 @@
+"""Our backbones against `keras.applications`, every weight and statistic random."""
+
+import functools
+import re
+from typing import NamedTuple
+
+import jax
+import keras
+import numpy as np
+import pytest
+
+from egan_jax import backbones
+from egan_jax.backbones import graph
+
+# Keras numbers layers of these types when it has to name them itself.
+_NUMBERED = re.compile(r'(input_layer|zero_padding2d|rescaling|normalization)(_\d+)?')
+
+_KERAS_TYPES = {
+  'input': 'InputLayer',
+  'convolution': 'Conv2D',
+  'depthwise_convolution': 'DepthwiseConv2D',
+  'batch_norm': 'BatchNormalization',
+  'zero_padding': 'ZeroPadding2D',
+  'same_padding': 'ZeroPadding2D',
+  'max_pool': 'MaxPooling2D',
+  'average_pool': 'AveragePooling2D',
+  'global_average_pool': 'GlobalAveragePooling2D',
+  'concatenate': 'Concatenate',
+  'add': 'Add',
+  'multiply': 'Multiply',
+  'reshape': 'Reshape',
+  'rescaling': 'Rescaling',
+  'normalization': 'Normalization',
+  'identity': 'Dropout',
+  'swish': 'silu',
+}
+
+# Where Keras's weights go in our variables.
+_LEAVES = {
+  'kernel': ('params', 'kernel'),
+  'bias': ('params', 'bias'),
+  'gamma': ('params', 'scale'),
+  'beta': ('params', 'bias'),
+  'moving_mean': ('batch_stats', 'mean'),
+  'moving_variance': ('batch_stats', 'var'),
+  'variance': ('batch_stats', 'var'),
+  'mean': ('batch_stats', 'mean'),
+  'count': ('batch_stats', 'count'),
+}
+
+
+class Case(NamedTuple):
+  name: str
+  batch: int
+  size: int
+
+
+CASES = [
+  Case('DenseNet121', 2, 32),
+  Case('DenseNet121', 1, 224),
+  Case('VGG16', 2, 32),
+  Case('VGG16', 1, 224),
+  Case('VGG19', 2, 32),
+  Case('VGG19', 1, 224),
+  Case('ResNet101', 2, 32),
+  Case('ResNet101', 1, 224),
+  Case('EfficientNetB2', 2, 32),
+  Case('EfficientNetB2', 1, 224),
+  Case('EfficientNetB2', 1, 260),
+]
+NAMES = sorted({case.name for case in CASES})
+
+
+def _keras_model(name, size):
+  return getattr(keras.applications, name)(
+    weights=None, include_top=False, input_shape=(size, size, 3)
+  )
+
+
+def _images(name, batch, size):
+  """Coarse noise under fine noise; alone, the fine one would average out."""
+  rng = np.random.default_rng(batch)
+  coarse = rng.uniform(size=(batch, 4, 4, 3)).repeat(size // 4, 1).repeat(size // 4, 2)
+  images = 0.7 * coarse + 0.3 * rng.uniform(size=coarse.shape)
+  # EfficientNetB2 preprocesses by itself.
+  images = 255 * images if name == 'EfficientNetB2' else 4 * images - 2
+  return images.astype(np.float32)
+
+
+def _random_weight(weight, rng):
+  shape = weight.shape
+  match weight.name:
+    case 'kernel' | 'depthwise_kernel':
+      inputs = shape[0] * shape[1] * (shape[2] if weight.name == 'kernel' else 1)
+      return rng.normal(0, np.sqrt(2 / inputs), shape)
+    case 'gamma' | 'moving_variance' | 'variance':
+      return rng.uniform(0.5, 1.5, shape)
+    case 'beta' | 'bias' | 'moving_mean' | 'mean':
+      return rng.normal(0, 0.2, shape)
+    case 'count':
+      return 7
+  raise AssertionError(f'no rule for the weight {weight.path}')
+
+
+@functools.cache
+def _random_weights(name):
+  """Random weights of a Keras model, with statistics somewhere near the true ones.
+
+  With statistics that have nothing to do with the activations, the signal dies
+  or explodes in a hundred layers, and then the deep ones would go untested.
+  """
+  rng = np.random.default_rng(0)
+  model = _keras_model(name, 128)
+  for weight in model.weights:
+    weight.assign(_random_weight(weight, rng))
+  norms = [
+    layer
+    for layer in model.layers
+    if isinstance(layer, keras.layers.BatchNormalization)
+  ]
+  if norms:
+    for norm in norms:
+      norm.momentum = 0.0
+    trainable = [weight.value for weight in model.trainable_variables]
+    statistics = [weight.value for weight in model.non_trainable_variables]
+    step = functools.partial(model.stateless_call, training=True)
+    _, statistics = jax.jit(step)(trainable, statistics, _images(name, 4, 128))
+    for weight, value in zip(model.non_trainable_variables, statistics, strict=True):
+      weight.assign(value)
+  for norm in norms:
+    mean, var = norm.moving_mean, norm.moving_variance
+    mean.assign(mean + np.sqrt(var) * rng.normal(0, 0.2, var.shape))
+    var.assign(var * rng.uniform(0.7, 1.4, var.shape))
+  return model.get_weights()
+
+
+@functools.cache
+def _random_model(name, size):
+  """A Keras model and its weights as variables for our layers."""
+  model = _keras_model(name, size)
+  model.set_weights(_random_weights(name))
+  variables = {}
+  for ours, theirs in zip(backbones.get(name).layers, model.layers, strict=True):
+    for weight in theirs.weights:
+      collection, leaf = _LEAVES[weight.name.removeprefix('depthwise_')]
+      leaves = variables.setdefault(collection, {}).setdefault(ours.name, {})
+      leaves[leaf] = np.asarray(weight.value, np.float32)
+    if isinstance(theirs, keras.layers.Normalization):
+      # Until then it goes on with the statistics it was built with.
+      theirs.finalize_state()
+  return model, variables
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_layers(name):
+  def plain(layer_name):
+    match = _NUMBERED.fullmatch(layer_name)
+    return match[1] if match else layer_name
+
+  def keras_op(layer):
+    kind = type(layer).__name__
+    return layer.activation.__name__ if kind == 'Activation' else kind
+
+  model, _ = _random_model(name, 32)
+  theirs = [(plain(layer.name), keras_op(layer)) for layer in model.layers]
+  ours = [
+    (plain(layer.name), _KERAS_TYPES.get(layer.op, layer.op))
+    for layer in backbones.get(name).layers
+  ]
+  assert ours == theirs
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_variables(name):
+  _, theirs = _random_model(name, 32)
+  images = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
+  ours = jax.eval_shape(backbones.create(name).init, jax.random.key(0), images)
+  jax.tree.map(
+    np.testing.assert_equal,
+    *(
+      jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+      for tree in (ours, theirs)
+    ),
+  )
+
+
+@pytest.mark.parametrize('case', CASES, ids='{0.name}-{0.size}'.format)
+def test_activations(case):
+  model, variables = _random_model(case.name, case.size)
+  layers = backbones.get(case.name).layers
+  indices = np.linspace(1, len(layers) - 1, 12).astype(int)
+  images = _images(*case)
+
+  inner = keras.Model(model.inputs, [model.layers[index].output for index in indices])
+  theirs = inner.predict_on_batch(images)
+  names = tuple(layers[index].name for index in indices)
+  ours = jax.jit(graph.LayerGraph(layers, names).apply)(variables, images)
+
+  for name, expected in zip(names, theirs, strict=True):
+    scale = np.abs(expected).max()
+    error = np.abs(ours[name] - expected).max()
+    print(name, error / scale, scale)
+    assert error <= 1e-4 * scale, f'{name}: {error} of {scale}'

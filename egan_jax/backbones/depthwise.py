@@ -24,10 +24,32 @@ def depthwise_convolve(
     strides: the same along both axes.
     padding: 'SAME' or 'VALID'.
   """
-  pads = jax.lax.padtype_to_pads(
-    x.shape[1:3], kernel.shape[:2], (strides, strides), padding
-  )
+  pads = _padding(x.shape, kernel.shape, strides, padding)
   return _sum_taps(jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel, strides)
+
+
+def _padding(shape, kernel_shape, strides: int, padding: str):
+  """(low, high) of rows and columns for a map of a shape `[B, H, W, C]`."""
+  return jax.lax.padtype_to_pads(
+    shape[1:3], kernel_shape[:2], (strides, strides), padding
+  )
+
+
+def transposed_padding(
+  shape, kernel_shape, output_shape, strides: int, padding: str
+) -> list[tuple[int, int]]:
+  """(low, high) of rows and columns that turn a convolution's output round.
+
+  Spread by the strides and padded so, the output convolved VALID with the flipped
+  kernel has the input's size; `high` is negative where input was left over.
+  """
+  turned = []
+  for axis, (low, _) in enumerate(_padding(shape, kernel_shape, strides, padding)):
+    before = kernel_shape[axis] - 1 - low
+    spread = (output_shape[axis + 1] - 1) * strides + 1
+    after = shape[axis + 1] + kernel_shape[axis] - 1 - before - spread
+    turned.append((before, after))
+  return turned
 
 
 def _windows(x: jax.Array, size: tuple[int, int], strides: int):
@@ -54,21 +76,19 @@ def _forward(x, kernel, strides, padding):
 def _backward(strides, padding, residuals, gradient):
   x, kernel = residuals
   gradient = jax.lax.optimization_barrier(gradient)
-  pads = jax.lax.padtype_to_pads(
-    x.shape[1:3], kernel.shape[:2], (strides, strides), padding
-  )
   # The transpose: spread the gradient by the strides, pad it to the size of the
   # input plus a kernel, and convolve it with the kernel turned round.
-  config = [(0, 0, 0)]
-  for axis in (1, 2):
-    size = kernel.shape[axis - 1]
-    low = size - 1 - pads[axis - 1][0]
-    spread = (gradient.shape[axis] - 1) * strides + 1
-    config.append((low, x.shape[axis] + size - 1 - low - spread, strides - 1))
-  config.append((0, 0, 0))
-  padded = jax.lax.pad(gradient, jnp.zeros((), gradient.dtype), config)
+  rows, columns = transposed_padding(
+    x.shape, kernel.shape, gradient.shape, strides, padding
+  )
+  padded = jax.lax.pad(
+    gradient,
+    jnp.zeros((), gradient.dtype),
+    ((0, 0, 0), (*rows, strides - 1), (*columns, strides - 1), (0, 0, 0)),
+  )
   gradient_of_x = _sum_taps(padded, kernel[::-1, ::-1], 1)
 
+  pads = _padding(x.shape, kernel.shape, strides, padding)
   padded_x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
   windows = _windows(padded_x, kernel.shape[:2], strides)
   gradient_of_kernel = jnp.stack(

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from keras.src.applications import imagenet_utils
 
 from egan_jax.backbones import ops
 
@@ -24,3 +25,12 @@ def test_max_pool_of_padded_negatives():
   np.testing.assert_array_equal(
     ops.max_pool(x, size=3, strides=2), keras.layers.MaxPooling2D(3, strides=2)(x)
   )
+
+
+@pytest.mark.parametrize('size', [3, 5])
+@pytest.mark.parametrize('height, width', [(8, 8), (7, 9), (6, 5), (2, 2), (1, 1)])
+def test_same_padding_is_correct_pad(height, width, size):
+  x = _images(2, height, width, 3)
+  (top, bottom), (left, right) = imagenet_utils.correct_pad(x, size)
+  expected = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+  np.testing.assert_array_equal(ops.same_padding(x, size=size, strides=2), expected)

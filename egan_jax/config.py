@@ -49,8 +49,6 @@ def default() -> ml_collections.ConfigDict:
 
 _CHOICES = {
   'dataset': sources.DATASETS,
-  'generator_backbone': backbones.names(),
-  'discriminator_backbone': backbones.names(),
   'preprocess': ('scale', 'imagenet'),
   'head_activation': ('linear', 'sigmoid'),
 }
@@ -78,6 +76,13 @@ def check(config: Mapping[str, Any]) -> None:
       raise UserError(
         f'config.{field}={config[field]!r}: choose one of {", ".join(choices)}'
       )
+  backbones.get(config['generator_backbone'])
+  discriminator = backbones.get(config['discriminator_backbone'])
+  if discriminator.uses_batch_statistics:
+    raise UserError(
+      f'{discriminator.name} normalises by batch and cannot be the discriminator, whose'
+      ' last batch is padded; SmallConvDiscriminator can'
+    )
   for field in _AT_LEAST_ONE:
     if config[field] < 1:
       raise UserError(f'config.{field}={config[field]}: it must be at least 1')

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 from flax.training import train_state
 
-from egan_jax import backbones, freezing, pretrained
+from egan_jax import freezing, pretrained
 from egan_jax.backbones import Backbone, graph
 from egan_jax.backbones.trunk import Trunk
 from egan_jax.models.discriminator import Discriminator
@@ -55,7 +55,7 @@ class Player:
 
 
 def make_player(
-  backbone_name: str,
+  backbone: Backbone,
   weights: str,
   fine_tune_layers: int,
   preprocess: str,
@@ -67,7 +67,7 @@ def make_player(
   """Loads a backbone's weights and cuts it.
 
   Args:
-    backbone_name: one of `backbones.names()`.
+    backbone: from `backbones.get`.
     weights: 'imagenet', a path, or 'none' for random ones.
     fine_tune_layers: how many of the last layers train. A backbone made for
       training from scratch trains whole, whatever this says.
@@ -80,10 +80,9 @@ def make_player(
     load: loads weights; a cached one saves reading a file twice.
 
   Raises:
-    UserError: no such backbone or weights, or too many layers to fine-tune.
+    UserError: no such weights, or too many layers to fine-tune.
     ValueError: the cut would leave layers to train in the frozen trunk.
   """
-  backbone = backbones.get(backbone_name)
   num_layers = len(backbone.layers)
   if backbone.from_scratch:
     fine_tune_layers = num_layers
@@ -95,7 +94,7 @@ def make_player(
     image = jnp.zeros((1, image_size, image_size, 3))
     variables = jax.jit(backbone.graph().init)(key, image)
   else:
-    variables = load(backbone_name, None if weights == 'imagenet' else weights)
+    variables = load(backbone.name, None if weights == 'imagenet' else weights)
   trunk, head = graph.split(backbone.layers, cut)
   return Player(
     backbone=backbone,
@@ -184,12 +183,14 @@ def _create_network_state(
     for collection, values in head.items():
       variables[collection]['backbone'] = values
   params = variables['params']
-  return NetworkState.create(
+  network = NetworkState.create(
     apply_fn=module.apply,
     params=params,
     tx=freezing.optimizer(learning_rate, _label_parameters(params, player)),
     batch_stats=variables.get('batch_stats', {}),
   )
+  # Flax starts from a Python 0, whose weak type would make jit trace a second time.
+  return network.replace(step=jnp.zeros((), jnp.int32))
 
 
 def _label_parameters(params: Any, player: Player) -> Any:

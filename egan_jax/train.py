@@ -19,8 +19,8 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
+from egan_jax import backbones, pretrained, steps, workdir
 from egan_jax import config as egan_config
-from egan_jax import pretrained, steps, workdir
 from egan_jax import state as egan_state
 from egan_jax.checkpoints import Checkpoints
 from egan_jax.data import sources
@@ -180,7 +180,7 @@ def _set_up(config: dict, images: TwoClasses, draws: Draws) -> Game:
 
 def _make_player(config: dict, role: str, load: Callable) -> Player:
   return egan_state.make_player(
-    config[f'{role}_backbone'],
+    backbones.get(config[f'{role}_backbone']),
     config[f'{role}_weights'],
     config['fine_tune_layers'],
     config['preprocess'],

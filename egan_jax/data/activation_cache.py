@@ -35,5 +35,7 @@ def compute_boundary_activations(
     missing = _BATCH_SIZE - len(batch)
     padded = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
     activations = _run_trunk(trunk, padded)
-    batches.append(jax.tree.map(lambda a, n=len(batch): np.asarray(a[:n]), activations))
-  return jax.tree.map(lambda *parts: jnp.asarray(np.concatenate(parts)), *batches)
+    batches.append(jax.tree.map(np.asarray, activations))
+  return jax.tree.map(
+    lambda *parts: jnp.asarray(np.concatenate(parts)[: len(images)]), *batches
+  )

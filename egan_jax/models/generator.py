@@ -20,6 +20,7 @@ class Decoder(nn.Module):
 
   @nn.compact
   def __call__(self, latent: jax.Array, train: bool = False) -> jax.Array:
+    """Images `[B, 32, 32, 3]`; in training, batch norm uses the batch's statistics."""
     x = nn.Dense(2048, kernel_init=nn.initializers.glorot_uniform(), name='dense')(
       latent
     )
@@ -49,7 +50,7 @@ class Generator(nn.Module):
   backbone: LayerGraph
   pooling: str = 'average'
 
-  def setup(self):
+  def setup(self):  # noqa: D102
     self.latent = nn.Dense(LATENT_SIZE, kernel_init=nn.initializers.glorot_uniform())
     self.decoder = Decoder()
 

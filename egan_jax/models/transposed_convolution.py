@@ -21,6 +21,7 @@ class TransposedConvolution(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
+    """`[B, H, W, C]` to `[B, 2H, 2W, features]`."""
     shape = (3, 3, self.features, x.shape[-1])
     kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape)
     bias = self.param('bias', nn.initializers.zeros, (self.features,))

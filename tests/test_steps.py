@@ -1,0 +1,264 @@
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from egan_jax import state as egan_state
+from egan_jax import steps
+
+NUM_MAJORITY, NUM_MINORITY, NUM_FOLDS, BATCH = 11, 3, 2, 4
+FINE_TUNE = 4  # of the tiny backbone: the concat, conv3, bn3, relu3
+
+
+def _images(seed, *shape):
+  return np.random.default_rng(seed).integers(0, 256, (*shape, 16, 16, 3), np.uint8)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def double_precision():
+  """Float64, so that what must be equal is equal far below what float32 rounds.
+
+  A bias in front of a batch norm has a gradient of zero; in float32 its rounding
+  noise is large enough for Adam to turn into steps that differ.
+  """
+  with jax.enable_x64(True):
+    yield
+
+
+def _in_double(tree):
+  return jax.tree.map(
+    lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, tree
+  )
+
+
+class Setting:
+  """A small game at a cut: players, activations and states of every fold."""
+
+  def __init__(self, backbone, variables, cut=None, fine_tune_layers=FINE_TUNE):
+    self.player = egan_state.make_player(
+      backbone,
+      'imagenet',
+      fine_tune_layers,
+      'scale',
+      16,
+      jax.random.key(0),
+      cut=cut,
+      load=lambda name, path: variables,
+    )
+    self.trunk = _in_double(jax.tree.map(jnp.asarray, self.player.trunk))
+    activations = jax.jit(lambda images: self.trunk(images / 255.0))
+    self.majority = activations(_images(0, NUM_MAJORITY))
+    self.minority = jax.tree.map(
+      lambda a: a.reshape(NUM_FOLDS, NUM_MINORITY, *a.shape[1:]),
+      activations(_images(1, NUM_FOLDS * NUM_MINORITY)),
+    )
+    self.keys = jax.random.split(jax.random.key(3), NUM_FOLDS)
+    create = functools.partial(
+      egan_state.create_game_state,
+      generator=self.player,
+      discriminator=self.player,
+      learning_rate=1e-2,
+    )
+    with jax.enable_x64(False):
+      states = jax.jit(jax.vmap(create))(self.keys)
+    self.states = _in_double(states)
+
+  def fold(self, index):
+    return jax.tree.map(lambda a: a[index], (self.states, self.minority, self.keys))
+
+  def train(self, epochs, active=(True, True)):
+    states = self.states
+    epoch = jax.jit(steps.train_folds_epoch, static_argnames='batch_size')
+    for _ in range(epochs):
+      states, terms = epoch(
+        states,
+        jnp.array(active),
+        self.trunk,
+        self.majority,
+        self.minority,
+        self.keys,
+        batch_size=BATCH,
+      )
+    return states, terms
+
+
+@pytest.fixture(scope='module')
+def setting(tiny_backbone, tiny_variables):
+  return Setting(tiny_backbone, tiny_variables)
+
+
+def _assert_close(ours, theirs, tolerance=1e-7):
+  for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+    scale = max(1.0, float(np.abs(b).max()))
+    np.testing.assert_allclose(a, b, atol=tolerance * scale, rtol=0)
+
+
+def test_step_is_two_separate_gradient_steps(setting):
+  """The reference writes the two players down one at a time, as equation (1) does."""
+  state, minority, key = setting.fold(0)
+  batch = jax.tree.map(lambda a: a[:BATCH], setting.majority)
+  mask = jnp.array([True, True, True, False])
+  new, sums = jax.jit(steps.train_step)(
+    state, setting.trunk, batch, mask, minority, key
+  )
+
+  keys = jax.random.split(key)
+  images, batch_stats = steps.generate(
+    state.generator, state.generator.params, minority
+  )
+
+  def score(params, boundary, key):
+    return steps.discriminate(state.discriminator, params, boundary, key)
+
+  def discriminator_loss(params):
+    real = jax.nn.sigmoid(score(params, batch, keys[0])[:3])
+    fake = jax.nn.sigmoid(score(params, setting.trunk(images), keys[1]))
+    return -jnp.log(real).mean() - jnp.log(1 - fake).mean()
+
+  def generator_loss(params):
+    images, _ = steps.generate(state.generator, params, minority)
+    boundary = setting.trunk(images)
+    fake = jax.nn.sigmoid(score(state.discriminator.params, boundary, keys[1]))
+    return -jnp.log(fake).mean()
+
+  for name, loss in (
+    ('discriminator', discriminator_loss),
+    ('generator', generator_loss),
+  ):
+    network = getattr(state, name)
+    gradients = jax.grad(loss)(network.params)
+    updates, _ = network.tx.update(gradients, network.opt_state, network.params)
+    expected = optax.apply_updates(network.params, updates)
+    _assert_close(getattr(new, name).params, expected)
+  _assert_close(new.generator.batch_stats, batch_stats)
+  means = {name: total / count for name, (total, count) in sums.items()}
+  _assert_close(
+    means['majority'] + means['generated'],
+    discriminator_loss(state.discriminator.params),
+  )
+  _assert_close(means['generator'], generator_loss(state.generator.params))
+
+
+@pytest.mark.parametrize('cut', [0, 5])
+def test_cached_equals_uncached(tiny_backbone, tiny_variables, setting, cut):
+  """Wherever the network is cut, the whole state after three epochs is the same."""
+  other = Setting(tiny_backbone, tiny_variables, cut=cut)
+  (cached, terms), (uncached, other_terms) = setting.train(3), other.train(3)
+  _assert_close(terms, other_terms)
+  for name in ('generator', 'discriminator'):
+    ours, theirs = getattr(cached, name).params, getattr(uncached, name).params
+    assert set(theirs['backbone']) >= set(ours['backbone'])
+    theirs = dict(theirs, backbone={k: theirs['backbone'][k] for k in ours['backbone']})
+    _assert_close(ours, theirs)
+
+
+def test_frozen_leaves_stay_and_others_move(tiny_backbone, tiny_variables):
+  setting = Setting(tiny_backbone, tiny_variables, cut=0)
+  states, _ = setting.train(2)
+  for name in ('generator', 'discriminator'):
+    before, after = getattr(setting.states, name), getattr(states, name)
+    for layer in ('conv1', 'bn1', 'conv2', 'bn2'):
+      chex.assert_trees_all_equal(
+        before.params['backbone'][layer], after.params['backbone'][layer]
+      )
+    moving = {key: after.params[key] for key in after.params if key != 'backbone'}
+    moving['backbone'] = {
+      layer: after.params['backbone'][layer] for layer in ('conv3', 'bn3')
+    }
+    for path, leaf in jax.tree_util.tree_leaves_with_path(moving):
+      old = functools.reduce(lambda tree, key: tree[key.key], path, before.params)
+      assert (np.asarray(old) != np.asarray(leaf)).any(), path
+    # The backbone's statistics never move, whichever of its layers train.
+    chex.assert_trees_all_equal(
+      before.batch_stats['backbone'], after.batch_stats['backbone']
+    )
+
+
+def test_frozen_leaves_carry_no_optimiser_state(tiny_backbone, tiny_variables):
+  setting = Setting(tiny_backbone, tiny_variables, cut=0)
+  discriminator = setting.fold(0)[0].discriminator
+  trained = egan_state.count_parameters(discriminator, setting.player)['trainable']
+  sizes = sum(leaf.size for leaf in jax.tree.leaves(discriminator.opt_state))
+  assert sizes == 2 * trained + 1  # two moments, one step count
+
+
+def test_vmapped_folds_equal_one_by_one(setting):
+  """Dropout masks and shuffles included."""
+  together, terms = setting.train(3)
+  score = jax.jit(steps.score, static_argnums=2)
+  score_folds = jax.jit(steps.score_folds, static_argnums=2)
+  scores = score_folds(together.discriminator, setting.majority, 4)
+  train_epoch = jax.jit(steps.train_epoch, static_argnums=5)
+  for index in range(NUM_FOLDS):
+    state, minority, key = setting.fold(index)
+    for _ in range(3):
+      state, alone = train_epoch(
+        state, setting.trunk, setting.majority, minority, key, BATCH
+      )
+    _assert_close(jax.tree.map(lambda a, i=index: a[i], together), state)
+    _assert_close({name: values[index] for name, values in terms.items()}, alone)
+    _assert_close(scores[index], score(state.discriminator, setting.majority, 512))
+
+
+def test_stopped_fold_keeps_its_state(setting):
+  states, _ = setting.train(1, active=(True, False))
+  stopped = jax.tree.map(lambda a: a[1], states)
+  chex.assert_trees_all_equal(stopped, setting.fold(1)[0])
+  _assert_close(
+    jax.tree.map(lambda a: a[0], states),
+    jax.tree.map(lambda a: a[0], setting.train(1)[0]),
+  )
+
+
+@pytest.mark.parametrize('number, batch_size', [(11, 4), (8, 4), (3, 4), (1, 128)])
+def test_an_epoch_sees_every_image_once(number, batch_size):
+  order = jax.random.permutation(jax.random.key(0), number)
+  indices, mask = steps._batches(order, batch_size)
+  assert indices.shape == mask.shape
+  assert len(indices) == -(-number // batch_size)
+  np.testing.assert_array_equal(indices[mask], order)
+
+
+def test_padding_does_not_count(setting):
+  """A batch of three plus padding is a batch of three, to the gradients."""
+  state, minority, key = setting.fold(0)
+  padded = jax.tree.map(lambda a: a[jnp.array([0, 1, 2, 2])], setting.majority)
+  other = jax.tree.map(lambda a: a[jnp.array([0, 1, 2, 9])], setting.majority)
+  mask = jnp.array([True, True, True, False])
+  step = jax.jit(steps.train_step)
+  results = [
+    step(state, setting.trunk, b, mask, minority, key) for b in (padded, other)
+  ]
+  chex.assert_trees_all_equal(*results)
+
+
+def test_scores_do_not_depend_on_the_batch(setting):
+  state, _, _ = setting.fold(0)
+  scores = [
+    steps.score(state.discriminator, setting.majority, size) for size in (1, 4, 99)
+  ]
+  for other in scores[1:]:
+    _assert_close(scores[0], other)
+  assert scores[0].shape == (NUM_MAJORITY,)
+
+
+def test_epochs_do_not_recompile(setting):
+  chex.clear_trace_counter()
+  epoch = jax.jit(
+    chex.assert_max_traces(steps.train_folds_epoch, n=1), static_argnums=6
+  )
+  states = setting.states
+  for _ in range(3):
+    states, _ = epoch(
+      states,
+      jnp.ones(NUM_FOLDS, bool),
+      setting.trunk,
+      setting.majority,
+      setting.minority,
+      setting.keys,
+      BATCH,
+    )

@@ -1,6 +1,6 @@
 """scikit-learn's digits, 8 (minority) against 3, EfficientNetLite0: no download.
 
-  python -m egan_jax.main --config=configs/quickstart.py --workdir=DIR
+python -m egan_jax.main --config=configs/quickstart.py --workdir=DIR
 """
 
 from egan_jax import config as egan_config

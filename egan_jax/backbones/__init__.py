@@ -34,6 +34,11 @@ class Backbone:
   from_scratch: bool = False
   adapt_weights: Callable[[Variables], Variables] = lambda variables: variables
 
+  @property
+  def uses_batch_statistics(self) -> bool:
+    """Whether an image's output in training depends on the others of its batch."""
+    return any(layer.attributes.get('from_scratch') for layer in self.layers)
+
   def graph(self) -> LayerGraph:
     """The whole network as one module."""
     return LayerGraph(self.layers, self.layers[-1].name)

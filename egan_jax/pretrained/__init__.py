@@ -36,10 +36,13 @@ def load(name: str, path: str | os.PathLike | None = None) -> dict[str, Any]:
   """
   backbone = backbones.get(name)
   if backbone.from_scratch:
-    raise UserError(f'{name} is trained from scratch and takes no pre-trained weights')
+    raise UserError(f"{name} is trained from scratch: set its weights to 'none'")
   targets = assign.targets(backbone.layers)
   file = resolve.find(name, path)
-  return assign.assign(targets, _read(file, targets), f'{file} does not fit {name}')
+  variables = assign.assign(
+    targets, _read(file, targets), f'{file} does not fit {name}'
+  )
+  return backbone.adapt_weights(variables)
 
 
 def fingerprint(variables: Mapping[str, Any]) -> str:

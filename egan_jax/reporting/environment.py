@@ -2,7 +2,9 @@
 
 import os
 import platform
+import subprocess
 from importlib import metadata
+from pathlib import Path
 
 import jax
 
@@ -10,8 +12,9 @@ _PACKAGES = ('egan_jax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy', 'scikit-lear
 
 
 def describe_environment() -> dict:
-  """Versions of Python and packages, processor, cores and JAX devices."""
+  """Versions, the code's git commit if there is one, processor, JAX devices."""
   return {
+    'commit': _find_commit(),
     'python': platform.python_version(),
     'versions': {package: metadata.version(package) for package in _PACKAGES},
     'machine': f'{platform.system()} {platform.machine()}',
@@ -21,6 +24,17 @@ def describe_environment() -> dict:
     else os.cpu_count(),
     'devices': [device.device_kind for device in jax.devices()],
   }
+
+
+def _find_commit() -> str | None:
+  """The commit of the checkout this package runs from; '-dirty' if it was changed."""
+  command = ['git', 'describe', '--always', '--abbrev=40', '--dirty', '--exclude=*']
+  try:
+    return subprocess.run(
+      command, cwd=Path(__file__).parent, capture_output=True, check=True, text=True
+    ).stdout.strip()
+  except (OSError, subprocess.CalledProcessError):
+    return None
 
 
 def _processor_name() -> str:

@@ -1,5 +1,6 @@
 """Our backbones against `keras.applications`, every weight and statistic random."""
 
+import dataclasses
 import functools
 import re
 import sys
@@ -94,10 +95,6 @@ def _random_weight(weight, rng):
     case 'kernel' | 'depthwise_kernel':
       inputs = shape[0] * shape[1] * (shape[2] if weight.name == 'kernel' else 1)
       return rng.normal(0, np.sqrt(2 / inputs), shape)
-    case 'gamma' if '_3_bn' in weight.path or '_project_bn' in weight.path:
-      # The end of a residual branch. Random branches as strong as the shortcut
-      # amplify rounding: the error of Keras itself is then 1e-4 in ResNet101.
-      return rng.uniform(0.1, 0.3, shape)
     case 'gamma':
       return rng.uniform(0.5, 1.5, shape)
     case 'moving_variance':
@@ -141,6 +138,8 @@ def _random_weights(name):
   for norm in norms:
     mean, var = (np.asarray(w.value) for w in (norm.moving_mean, norm.moving_variance))
     norm.moving_mean.assign(mean + np.sqrt(var) * rng.normal(0, 0.2, var.shape))
+    # A channel that hardly varied at 128 px would be blown up at other sizes.
+    var = var + 0.3 * var.mean()
     norm.moving_variance.assign(var * rng.uniform(0.7, 1.4, var.shape))
   return [np.asarray(weight.value) for weight in model.weights]
 
@@ -182,6 +181,15 @@ def test_layers(name):
 
 
 @pytest.mark.parametrize('name', NAMES)
+def test_batch_norm_epsilons(name):
+  """1e-5 and Keras's 1.001e-5 differ by less than rounding."""
+  model, _ = _random_model(name, 32)
+  for ours, theirs in zip(backbones.get(name).layers, model.layers, strict=True):
+    if ours.op == 'batch_norm':
+      assert ours.attributes['epsilon'] == theirs.epsilon
+
+
+@pytest.mark.parametrize('name', NAMES)
 def test_variables(name):
   _, theirs = _random_model(name, 32)
   images = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
@@ -214,7 +222,7 @@ def test_activations(case):
 def _assert_close(ours, theirs, what):
   scale = np.abs(theirs).max()
   error = np.abs(ours - theirs).max()
-  assert error <= 1e-4 * scale, f'{what}: {error} of {scale}'
+  assert error <= 2e-5 * scale, f'{what}: {error} of {scale}'
 
 
 def test_efficientnet_with_imagenet_weights(monkeypatch):
@@ -249,20 +257,22 @@ def test_only_imagenet_weights_are_adapted(name):
 
 
 @pytest.mark.parametrize('name', ['DenseNet121', 'EfficientNetB2'])
-def test_initial_weights(name):
+def test_initial_kernels(name):
   """Distributed as in Keras: its default, and EfficientNet's own initialiser."""
-  model = _keras_model(name, 32)
-  images = np.zeros((1, 32, 32, 3), np.float32)
-  ours = jax.jit(backbones.create(name).init)(jax.random.key(0), images)
-  for layer, row in zip(model.layers, backbones.get(name).layers, strict=True):
-    for weight in layer.weights:
-      collection, leaf = _LEAVES[weight.name.removeprefix('depthwise_')]
-      mine, theirs = (
-        np.asarray(ours[collection][row.name][leaf]),
-        np.asarray(weight.value),
-      )
-      if 'kernel' not in weight.name:
-        np.testing.assert_array_equal(mine, theirs)
-      elif mine.size > 5000:
-        np.testing.assert_allclose(mine.std(), theirs.std(), rtol=0.1)
-        np.testing.assert_allclose(np.abs(mine).max(), np.abs(theirs).max(), rtol=0.2)
+  rows = zip(backbones.get(name).layers, _keras_model(name, 32).layers, strict=True)
+  large = [
+    (row, layer)
+    for row, layer in rows
+    if layer.weights and np.prod(layer.weights[0].shape) > 5000
+  ]
+  for row, layer in large[:: len(large) // 10]:
+    theirs = np.asarray(layer.weights[0].value)
+    channels = np.zeros((1, 9, 9, theirs.shape[2]))
+    layers = (
+      graph.Layer('images', 'input'),
+      dataclasses.replace(row, inputs=('images',)),
+    )
+    variables = graph.LayerGraph(layers, row.name).init(jax.random.key(0), channels)
+    ours = variables['params'][row.name]['kernel']
+    np.testing.assert_allclose(ours.std(), theirs.std(), rtol=0.1)
+    np.testing.assert_allclose(np.abs(ours).max(), np.abs(theirs).max(), rtol=0.2)

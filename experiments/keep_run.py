@@ -1,0 +1,38 @@
+"""Keeps a finished run under experiments/results: its numbers and its figures.
+
+  python -m experiments.keep_run --run=DIR --name=NAME --command='python -m ...'
+
+The command is the one that made the run, with DATA_DIR and DIR for folders.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from absl import app, flags
+
+from egan_jax import workdir
+from egan_jax.reporting import run_files
+
+RESULTS = Path(__file__).parent / 'results'
+
+_RUN = flags.DEFINE_string('run', None, 'Workdir of a finished run.', required=True)
+_NAME = flags.DEFINE_string('name', None, 'Name of the result.', required=True)
+_COMMAND = flags.DEFINE_string('command', None, 'What made the run.', required=True)
+
+
+def main(_):
+  run = Path(_RUN.value)
+  config = json.loads((run / workdir.CONFIG).read_text())
+  config['data_dir'] = 'DATA_DIR' if config['data_dir'] else ''
+  result = {
+    'command': _COMMAND.value,
+    'config': config,
+    'summary': workdir.read_summary(run),
+  }
+  run_files.write_json(RESULTS / f'{_NAME.value}.json', result)
+  shutil.copytree(run / workdir.FIGURES, RESULTS / _NAME.value, dirs_exist_ok=True)
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -4,6 +4,7 @@ The files in `configs/` start from `default()` and change what their experiment
 needs. Below `train.py` nothing knows of configs.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,9 +92,11 @@ def check(config: Mapping[str, Any]) -> None:
       f'config.minority_class and config.majority_class are both'
       f' {config["minority_class"]}: choose two classes'
     )
-  if config['learning_rate'] <= 0:
-    raise UserError('config.learning_rate must be positive')
+  if not 0 < config['learning_rate'] < math.inf:
+    raise UserError('config.learning_rate must be positive and finite')
   if not 0 <= config['dropout_rate'] < 1:
     raise UserError('config.dropout_rate must be in [0, 1)')
-  if config['seed'] < 0 or config['nash_threshold'] < 0:
-    raise UserError('config.seed and config.nash_threshold must not be negative')
+  if not 0 <= config['seed'] < 2**32:  # JAX drops higher bits
+    raise UserError('config.seed must be in [0, 2**32)')
+  if config['nash_threshold'] < 0:
+    raise UserError('config.nash_threshold must not be negative')

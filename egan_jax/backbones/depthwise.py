@@ -11,6 +11,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from egan_jax.backbones.windows import padding_of, transposed_padding, windows_of
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def depthwise_convolve(
@@ -24,48 +26,14 @@ def depthwise_convolve(
     strides: the same along both axes.
     padding: 'SAME' or 'VALID'.
   """
-  pads = _padding(x.shape, kernel.shape, strides, padding)
+  pads = padding_of(x.shape, kernel.shape, strides, padding)
   return _sum_taps(jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel, strides)
-
-
-def _padding(shape, kernel_shape, strides: int, padding: str):
-  """(low, high) of rows and columns for a map of a shape `[B, H, W, C]`."""
-  return jax.lax.padtype_to_pads(
-    shape[1:3], kernel_shape[:2], (strides, strides), padding
-  )
-
-
-def transposed_padding(
-  shape, kernel_shape, output_shape, strides: int, padding: str
-) -> list[tuple[int, int]]:
-  """(low, high) of rows and columns that turn a convolution's output round.
-
-  Spread by the strides and padded so, the output convolved VALID with the flipped
-  kernel has the input's size; `high` is negative where input was left over.
-  """
-  turned = []
-  for axis, (low, _) in enumerate(_padding(shape, kernel_shape, strides, padding)):
-    before = kernel_shape[axis] - 1 - low
-    spread = (output_shape[axis + 1] - 1) * strides + 1
-    after = shape[axis + 1] + kernel_shape[axis] - 1 - before - spread
-    turned.append((before, after))
-  return turned
-
-
-def _windows(x: jax.Array, size: tuple[int, int], strides: int):
-  """What each tap of a kernel of a `size` sees of a padded map, tap by tap."""
-  last_row, last_column = x.shape[1] - size[0], x.shape[2] - size[1]
-  for i in range(size[0]):
-    for j in range(size[1]):
-      rows = slice(i, i + last_row + 1, strides)
-      columns = slice(j, j + last_column + 1, strides)
-      yield x[:, rows, columns]
 
 
 def _sum_taps(x: jax.Array, kernel: jax.Array, strides: int) -> jax.Array:
   """A VALID depthwise convolution of an already padded map."""
   taps = kernel.reshape(-1, kernel.shape[2])
-  windows = _windows(x, kernel.shape[:2], strides)
+  windows = windows_of(x, kernel.shape[:2], strides)
   return sum(window * tap for window, tap in zip(windows, taps, strict=True))
 
 
@@ -88,9 +56,9 @@ def _backward(strides, padding, residuals, gradient):
   )
   gradient_of_x = _sum_taps(padded, kernel[::-1, ::-1], 1)
 
-  pads = _padding(x.shape, kernel.shape, strides, padding)
+  pads = padding_of(x.shape, kernel.shape, strides, padding)
   padded_x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-  windows = _windows(padded_x, kernel.shape[:2], strides)
+  windows = windows_of(padded_x, kernel.shape[:2], strides)
   gradient_of_kernel = jnp.stack(
     [jnp.einsum('bhwc,bhwc->c', window, gradient) for window in windows]
   ).reshape(kernel.shape)

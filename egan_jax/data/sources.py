@@ -92,13 +92,30 @@ def _digits():
 def _tfds(dataset: str, data_dir: str, classes: tuple[int, ...]):
   # Imported here because it is slow and the other sources do without.
   import tensorflow_datasets as tfds
+  from google.protobuf import json_format
 
-  builder = tfds.builder(dataset, data_dir=data_dir or None, file_format='array_record')
-  if not builder.is_prepared():
+  try:
+    builder = tfds.builder(
+      dataset, data_dir=data_dir or None, file_format='array_record'
+    )
+  except (OSError, ValueError, json_format.ParseError) as error:
+    raise UserError(
+      f'{dataset} in {data_dir or "the TFDS data folder"} is in another format than'
+      f' ArrayRecord, or damaged: set config.data_dir to another folder'
+      f' ({_in_one_line(error)})'
+    ) from error
+  # TFDS warns of a folder that does not exist when asked whether it is prepared.
+  if not builder.data_path.exists() or not builder.is_prepared():
     _prepare(builder, dataset)
-  return tuple(
-    _read_split(tfds, builder, split, classes) for split in ('train', 'test')
-  )
+  try:
+    return tuple(
+      _read_split(tfds, builder, split, classes) for split in ('train', 'test')
+    )
+  except (OSError, RuntimeError) as error:
+    raise UserError(
+      f'{dataset} in {builder.data_dir} is damaged: delete that folder to prepare it'
+      f' again ({_in_one_line(error)})'
+    ) from error
 
 
 def _read_split(tfds, builder, split: str, classes: tuple[int, ...]):
@@ -124,11 +141,29 @@ def _prepare(builder, dataset: str) -> None:
         ' config.data_dir to a TFDS data folder that holds it in ArrayRecord format'
       )
   logging.info('%s: preparing it with TFDS', where)
-  try:
-    with _tensorflow_file_reader():
+  with _stand_in_for_tensorflow():
+    try:
       builder.download_and_prepare(file_format='array_record')
-  except OSError as error:
-    raise UserError(f'{where} and preparing it failed: {error}') from error
+    except _preparation_failures() as error:
+      raise UserError(
+        f'{where} and preparing it failed: {_in_one_line(error)}'
+      ) from error
+
+
+def _preparation_failures() -> tuple[type[Exception], ...]:
+  """What TFDS raises for a network, an archive or a disk that fails."""
+  from tensorflow_datasets.core.download import download_manager, extractor, util
+
+  return (
+    OSError,
+    util.DownloadError,
+    download_manager.NonMatchingChecksumError,
+    extractor.ExtractError,
+  )
+
+
+def _in_one_line(error: Exception) -> str:
+  return ' '.join(str(error).split())
 
 
 def _reachable(url: str) -> bool:
@@ -144,14 +179,27 @@ def _reachable(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def _tensorflow_file_reader():
-  """Lets TFDS's CIFAR builders open their files without TensorFlow.
+def _stand_in_for_tensorflow():
+  """Lets TFDS prepare a CIFAR data set without TensorFlow.
 
-  Their only use of it is `tf.io.gfile.GFile(path, 'rb')`.
+  It takes it to open files, to read the names in an archive and to encode images
+  as PNG, which its own code for Pillow does as well.
   """
+  from tensorflow_datasets.core.download import extractor
+  from tensorflow_datasets.core.features import image_feature
   from tensorflow_datasets.image_classification import cifar
 
-  gfile = types.SimpleNamespace(GFile=open)
-  tensorflow = types.SimpleNamespace(io=types.SimpleNamespace(gfile=gfile))
-  with mock.patch.object(cifar, 'tf', tensorflow):
+  tensorflow = types.SimpleNamespace(
+    io=types.SimpleNamespace(gfile=types.SimpleNamespace(GFile=open)),
+    compat=types.SimpleNamespace(as_text=str),
+  )
+
+  def encode(encoder, image):
+    return encoder._encode_pil_image(Image.fromarray(image))
+
+  with (
+    mock.patch.object(cifar, 'tf', tensorflow),
+    mock.patch.object(extractor, 'tf', tensorflow),
+    mock.patch.object(image_feature._ImageEncoder, '_encode_image', encode),
+  ):
     yield

@@ -82,3 +82,22 @@ def test_depthwise_convolution_is_lax_convolution(size, kernel, strides, padding
     x,
     w,
   )
+
+
+@pytest.mark.parametrize('in_axes', [(0, None), (None, 0), (0, 0)])
+def test_vmap_is_a_loop(in_axes):
+  """Folds: with a shared kernel, with a kernel each, on shared and own images."""
+  x, w = _random((3, 2, 8, 6, 5), (3, 3, 3, 5, 7))
+  x, w = (a if axis == 0 else a[0] for a, axis in zip((x, w), in_axes, strict=True))
+
+  def convolve(x, w):
+    return convolution.convolve(x, w, 2, 'SAME')
+
+  def loop(x, w):
+    pairs = [
+      (x if in_axes[0] is None else x[i], w if in_axes[1] is None else w[i])
+      for i in range(3)
+    ]
+    return jnp.stack([convolve(*pair) for pair in pairs])
+
+  _check(jax.vmap(convolve, in_axes), loop, x, w)

@@ -27,8 +27,7 @@ from egan_jax.data import sources
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.data.draws import Draws, draw
 from egan_jax.data.two_classes import TwoClasses
-from egan_jax.errors import UserError
-from egan_jax.evaluation import metrics, nash
+from egan_jax.evaluation import epoch_records, nash
 from egan_jax.reporting import report, run_files, tensorboard
 from egan_jax.reporting.environment import describe_environment
 from egan_jax.state import GameState, Player
@@ -101,13 +100,17 @@ def train_and_evaluate(config: ml_collections.ConfigDict, folder: str) -> dict:
     'discriminator': game.discriminator.fingerprint,
   }
   with Checkpoints(folder / workdir.CHECKPOINTS, fingerprints) as checkpoints:
-    states, scores = _train(config, folder, game, states, keys, checkpoints, seconds)
+    states, first_epoch = checkpoints.restore(states)
+    states, scores = _train(
+      config, folder, game, states, keys, first_epoch, checkpoints, seconds
+    )
 
   records = run_files.read_records(folder / workdir.METRICS)
   summary = {
     'parameters': _count_parameters(jax.eval_shape(create, keys[0]), game),
     'weights_sha256': fingerprints,
     **report.summarise(records, config['nash_threshold'], config['stop_at_nash']),
+    'resumed_from_epoch': first_epoch,  # the seconds are of this session alone
     'seconds': {name: round(seconds[name], 3) for name in _PHASES},
     'environment': describe_environment(),
   }
@@ -178,6 +181,12 @@ def _set_up(config: dict, images: TwoClasses, draws: Draws) -> Game:
   )
 
 
+def _split_seed(seed: int) -> dict[str, jax.Array]:
+  """Rng keys of each network's random weights and of the folds."""
+  names = 'generator', 'discriminator', 'folds'
+  return dict(zip(names, jax.random.split(jax.random.key(seed), 3), strict=True))
+
+
 def _make_player(config: dict, role: str, load: Callable) -> Player:
   return egan_state.make_player(
     backbones.get(config[f'{role}_backbone']),
@@ -185,15 +194,14 @@ def _make_player(config: dict, role: str, load: Callable) -> Player:
     config['fine_tune_layers'],
     config['preprocess'],
     config['image_size'],
-    # Keys of random weights: 0 and 1 are the roles, folds draw from another one.
-    jax.random.split(jax.random.key(config['seed']), 3)[role == 'discriminator'],
+    _split_seed(config['seed'])[role],
     load=load,
   )
 
 
 def _make_fold_keys(seed: int, num_folds: int) -> jax.Array:
   """Keys `[F]`; a fold's does not depend on how many there are."""
-  key = jax.random.split(jax.random.key(seed), 3)[2]
+  key = _split_seed(seed)['folds']
   return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(num_folds))
 
 
@@ -203,23 +211,24 @@ def _train(
   game: Game,
   states: GameState,
   keys: jax.Array,
+  first_epoch: int,
   checkpoints: Checkpoints,
   seconds: dict[str, float],
 ) -> tuple[GameState, np.ndarray]:
-  """Trains from the newest checkpoint to the end; the states and scores `[F, T]`."""
-  states, first_epoch = checkpoints.restore(states)
+  """Trains after `first_epoch` to the end; the states and scores `[F, T]`."""
   logging.info('training from epoch %d', first_epoch + 1)
   metrics_file = folder / workdir.METRICS
   run_files.truncate_records(metrics_file, first_epoch)
   records = run_files.read_records(metrics_file)
   active = _find_active_folds(config, records)
+  epochs = range(first_epoch + 1, config['num_epochs'] + 1)
+  bar = tqdm(epochs, desc='compiling', unit='epoch', disable=None)
   with _timed(seconds, 'compile'):
     train_epoch, score = _compile(game, states, keys, config['batch_size'])
   with _timed(seconds, 'evaluate'):
     scores = np.array(score(states.discriminator))
 
-  epochs = range(first_epoch + 1, config['num_epochs'] + 1)
-  bar = tqdm(epochs, desc='epochs', unit='epoch', disable=None)
+  bar.set_description('training')
   with contextlib.closing(tensorboard.open_writer(folder, first_epoch + 1)) as writer:
     for epoch in bar:
       if not active.any():
@@ -228,15 +237,15 @@ def _train(
         states, terms = jax.block_until_ready(train_epoch(states, active))
       with _timed(seconds, 'evaluate'):
         scores = np.array(score(states.discriminator))
-        _check_finite(epoch, active, terms, scores)
-        new = _make_records(epoch, active, terms, scores, game.is_minority)
+        epoch_records.check_finite(epoch, active, terms, scores)
+        new = epoch_records.make_records(epoch, active, terms, scores, game.is_minority)
       run_files.append_records(metrics_file, new)
       tensorboard.write_epoch(writer, new)
       records += new
       active = _find_active_folds(config, records)
       if epoch % config['checkpoint_every'] == 0 or epoch == epochs[-1]:
         checkpoints.save(epoch, states)
-      bar.set_postfix_str(_describe_progress(new))
+      bar.set_postfix_str(epoch_records.describe_progress(new))
   return states, scores
 
 
@@ -267,61 +276,6 @@ def _find_active_folds(config: dict, records: list[dict]) -> np.ndarray:
     epochs = nash.find_nash_epochs(records, config['nash_threshold'])
     active = np.array([epoch is None for epoch in epochs])
   return active
-
-
-def _check_finite(
-  epoch: int, active: np.ndarray, terms: dict[str, jax.Array], scores: np.ndarray
-) -> None:
-  """Raises `UserError` if an active fold's loss or score is not finite."""
-  finite = {f'{name} loss': np.isfinite(values) for name, values in terms.items()}
-  finite['test score'] = np.isfinite(scores).all(axis=1)
-  for name, ok in finite.items():
-    bad = np.flatnonzero(active & ~np.asarray(ok))
-    if len(bad):
-      raise UserError(
-        f'epoch {epoch}, fold {bad[0]}: the {name} is not finite; the last checkpoint'
-        ' before it stays; try a lower config.learning_rate in a new workdir'
-      )
-
-
-def _make_records(
-  epoch: int,
-  active: np.ndarray,
-  terms: dict[str, jax.Array],
-  scores: np.ndarray,
-  is_minority: np.ndarray,
-) -> list[dict]:
-  """The lines of metrics.jsonl of one epoch, folds from 0 and epochs from 1."""
-  terms = {name: np.asarray(values) for name, values in terms.items()}
-  return [
-    {
-      'fold': int(fold),
-      'epoch': epoch,
-      **metrics.evaluate_scores(scores[fold], is_minority),
-      'generator_loss': terms['generator'][fold],
-      'discriminator_loss': terms['majority'][fold] + terms['generated'][fold],
-      'discriminator_majority_loss': terms['majority'][fold],
-      'discriminator_generated_loss': terms['generated'][fold],
-    }
-    for fold in np.flatnonzero(active)
-  ]
-
-
-def _describe_progress(records: list[dict]) -> str:
-  mean = {
-    name: np.mean([record[name] for record in records])
-    for name in (
-      'generator_loss',
-      'discriminator_loss',
-      'minority_correct',
-      'majority_correct',
-    )
-  }
-  return (
-    f'loss G {mean["generator_loss"]:.3f} D {mean["discriminator_loss"]:.3f}, correct'
-    f' minority {mean["minority_correct"]:.0f}/{records[0]["minority_total"]}'
-    f' majority {mean["majority_correct"]:.0f}/{records[0]["majority_total"]}'
-  )
 
 
 def _generate(states: GameState, minority: steps.Boundary) -> np.ndarray:

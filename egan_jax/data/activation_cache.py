@@ -7,6 +7,7 @@ epoch, so training and evaluation read them from here instead of running it.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.backbones.trunk import Trunk
@@ -29,7 +30,8 @@ def compute_boundary_activations(
     Activations `[N, h, w, c]` by layer name.
   """
   batches = []
-  for start in range(0, len(images), _BATCH_SIZE):
+  starts = range(0, len(images), _BATCH_SIZE)
+  for start in tqdm(starts, desc='activations', leave=False, disable=None):
     batch = images[start : start + _BATCH_SIZE]
     # Padded to one shape, so that the trunk compiles once.
     missing = _BATCH_SIZE - len(batch)

@@ -1,0 +1,77 @@
+"""The metric records of one epoch: the lines of metrics.jsonl."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from egan_jax.errors import UserError
+from egan_jax.evaluation import metrics
+
+
+def check_finite(
+  epoch: int, active: np.ndarray, terms: Mapping[str, np.ndarray], scores: np.ndarray
+) -> None:
+  """Stops a run whose losses or scores are not finite.
+
+  Args:
+    epoch: counted from 1.
+    active: bool `[F]`, the folds that count.
+    terms: loss terms `[F]` by name.
+    scores: test scores `[F, T]`.
+
+  Raises:
+    UserError: an active fold's are not; names the epoch, the fold and the term.
+  """
+  finite = {f'{name} loss': np.isfinite(values) for name, values in terms.items()}
+  finite['test score'] = np.isfinite(scores).all(axis=1)
+  for name, ok in finite.items():
+    bad = np.flatnonzero(active & ~np.asarray(ok))
+    if len(bad):
+      raise UserError(
+        f'epoch {epoch}, fold {bad[0]}: the {name} is not finite; the last checkpoint'
+        ' before it stays; try a lower config.learning_rate in a new workdir'
+      )
+
+
+def make_records(
+  epoch: int,
+  active: np.ndarray,
+  terms: Mapping[str, np.ndarray],
+  scores: np.ndarray,
+  is_minority: np.ndarray,
+) -> list[dict]:
+  """One record per active fold; folds count from 0 and epochs from 1.
+
+  Args:
+    epoch: counted from 1.
+    active: bool `[F]`.
+    terms: the loss terms `majority`, `generated` and `generator`, `[F]` each.
+    scores: test scores `[F, T]`.
+    is_minority: bool `[T]`.
+  """
+  terms = {name: np.asarray(values) for name, values in terms.items()}
+  return [
+    {
+      'fold': int(fold),
+      'epoch': epoch,
+      **metrics.evaluate_scores(scores[fold], is_minority),
+      'generator_loss': terms['generator'][fold],
+      'discriminator_loss': terms['majority'][fold] + terms['generated'][fold],
+      'discriminator_majority_loss': terms['majority'][fold],
+      'discriminator_generated_loss': terms['generated'][fold],
+    }
+    for fold in np.flatnonzero(active)
+  ]
+
+
+def describe_progress(records: list[dict]) -> str:
+  """Losses and correct counts of one epoch, means over folds, for a progress bar."""
+  names = 'generator_loss', 'discriminator_loss', 'minority_correct', 'majority_correct'
+  generator, discriminator, minority, majority = (
+    np.mean([record[name] for record in records]) for name in names
+  )
+  return (
+    f'loss G {generator:.3f} D {discriminator:.3f}, correct'
+    f' minority {minority:.0f}/{records[0]["minority_total"]}'
+    f' majority {majority:.0f}/{records[0]["majority_total"]}'
+  )

@@ -37,11 +37,22 @@ def main(arguments: list[str]) -> None:
 def _parse_flags(arguments: list[str]) -> list[str]:
   """Parses flags; what a user can mistype comes out as `UserError`."""
   try:
-    return flags.FLAGS(arguments)
+    positional = flags.FLAGS(arguments)
+    if _CONFIG.value:
+      _CONFIG.value.items()  # a file that could not be read complains when used
+    return positional
   except flags.Error as error:
-    raise UserError(str(error).splitlines()[0]) from error
-  except AttributeError as error:
-    raise UserError(f'unknown config field: {error}') from error
+    first, *rest = str(error).splitlines()
+    # The rest is a traceback, whose last line says what is wrong.
+    raise UserError(' '.join([first, *rest[-1:]])) from error
+  except (AttributeError, KeyError) as error:
+    reason = error
+    while isinstance(reason, Exception):  # a message in an error in an error
+      reason = reason.args[0]
+    raise UserError(f'unknown config field: {" ".join(reason.split())}') from error
+  except OSError as error:
+    reason = str(error).splitlines()[-1].strip()
+    raise UserError(f'the config file cannot be read: {reason}') from error
 
 
 def run() -> None:

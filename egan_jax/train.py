@@ -243,7 +243,8 @@ def _train(
       tensorboard.write_epoch(writer, new)
       records += new
       active = _find_active_folds(config, records)
-      if epoch % config['checkpoint_every'] == 0 or epoch == epochs[-1]:
+      last = epoch == epochs[-1] or not active.any()
+      if last or epoch % config['checkpoint_every'] == 0:
         checkpoints.save(epoch, states)
       bar.set_postfix_str(epoch_records.describe_progress(new))
   return states, scores

@@ -25,21 +25,13 @@ def check(workdir: Path, config: Mapping[str, Any]) -> None:
     UserError: it cannot be written to, or it holds another config's run or
       files of something else.
   """
-  existing = workdir
-  while not existing.exists():
-    existing = existing.parent
-  if not existing.is_dir():
-    raise UserError(f'workdir {workdir}: {existing} is not a folder')
-  if not os.access(existing, os.W_OK | os.X_OK):
-    raise UserError(f'workdir {workdir}: no permission to write to {existing}')
-  if existing != workdir:
+  try:
+    holds_config = _check_folder(workdir)
+  except OSError as error:
+    raise UserError(f'workdir {workdir} cannot be used: {error.strerror}') from error
+  if not holds_config:
     return
-  config_file = workdir / CONFIG
-  if not config_file.exists():
-    if any(workdir.iterdir()):
-      raise UserError(f'workdir {workdir} holds other files: choose an empty folder')
-    return
-  held = _read_config(config_file)
+  held = _read_json(workdir / CONFIG)
   differing = sorted(
     field for field in {*held, *config} if held.get(field) != config.get(field)
   )
@@ -52,6 +44,24 @@ def check(workdir: Path, config: Mapping[str, Any]) -> None:
     )
 
 
+def _check_folder(workdir: Path) -> bool:
+  """Whether it holds a config; if it does not it must be empty or not exist."""
+  existing = workdir
+  while not existing.exists():
+    existing = existing.parent
+  if not existing.is_dir():
+    raise UserError(f'workdir {workdir}: {existing} is not a folder')
+  if not os.access(existing, os.W_OK | os.X_OK):
+    raise UserError(f'workdir {workdir}: no permission to write to {existing}')
+  if existing != workdir:
+    return False
+  if (workdir / CONFIG).exists():
+    return True
+  if any(workdir.iterdir()):
+    raise UserError(f'workdir {workdir} holds other files: choose an empty folder')
+  return False
+
+
 def begin(workdir: Path, config: Mapping[str, Any], draws: Mapping[str, Any]) -> None:
   """Creates the folder and writes what is known before training.
 
@@ -59,19 +69,24 @@ def begin(workdir: Path, config: Mapping[str, Any], draws: Mapping[str, Any]) ->
     UserError: it cannot be written to.
   """
   try:
-    run_files.write_json(workdir / DRAWS, draws)
+    # First, because a folder that holds files and no config is not taken.
     run_files.write_json(workdir / CONFIG, config)
+    run_files.write_json(workdir / DRAWS, draws)
   except OSError as error:
     raise UserError(f'workdir {workdir} cannot be written to: {error}') from error
 
 
 def read_summary(workdir: Path) -> dict | None:
-  """The summary of a finished run, else None."""
+  """The summary of a finished run, else None.
+
+  Raises:
+    UserError: it is damaged.
+  """
   path = workdir / SUMMARY
-  return json.loads(path.read_text()) if path.exists() else None
+  return _read_json(path) if path.exists() else None
 
 
-def _read_config(path: Path) -> dict:
+def _read_json(path: Path) -> dict:
   try:
     return json.loads(path.read_text())
   except (OSError, ValueError) as error:

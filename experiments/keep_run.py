@@ -1,5 +1,8 @@
 """Keeps a finished run under experiments/results: its numbers and its figures.
 
+The grid of generated images stays behind: it shows images of the data set, which
+may not be this project's to pass on.
+
   python -m experiments.keep_run --run=DIR --name=NAME --command='python -m ...'
 
 The command is the one that made the run, with DATA_DIR and DIR for folders.
@@ -31,7 +34,12 @@ def main(_):
     'summary': workdir.read_summary(run),
   }
   run_files.write_json(RESULTS / f'{_NAME.value}.json', result)
-  shutil.copytree(run / workdir.FIGURES, RESULTS / _NAME.value, dirs_exist_ok=True)
+  shutil.copytree(
+    run / workdir.FIGURES,
+    RESULTS / _NAME.value,
+    ignore=shutil.ignore_patterns('generated_images.png'),
+    dirs_exist_ok=True,
+  )
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@ import os
 # Before Keras is imported anywhere: the peers of the parity tests run on JAX.
 os.environ['KERAS_BACKEND'] = 'jax'
 
+import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,3 +60,22 @@ def tiny_variables(tiny_backbone):
     ),
     variables,
   )
+
+
+@pytest.fixture(scope='session')
+def write_legacy():
+  """Writes `[(layer, [(weight, array)])]` the way Keras 2 did."""
+
+  def write(path, layers, root='/', prefix=True):
+    with h5py.File(path, 'w') as file:
+      group = file.require_group(root)
+      group.attrs['layer_names'] = [name.encode() for name, _ in layers]
+      for name, weights in layers:
+        names = [f'{name}/{w}' if prefix else w for w, _ in weights]
+        layer = group.create_group(name)
+        layer.attrs['weight_names'] = [n.encode() for n in names]
+        for weight_name, (_, array) in zip(names, weights, strict=True):
+          layer[weight_name] = array
+    return path
+
+  return write

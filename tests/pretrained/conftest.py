@@ -7,7 +7,6 @@ import threading
 
 os.environ.setdefault('KERAS_BACKEND', 'jax')
 
-import h5py
 import numpy as np
 import pytest
 
@@ -49,25 +48,6 @@ def tiny_weights():
     ('block1_relu', []),
     ('block1_conv2', [('kernel:0', random(3, 3, 4, 4)), ('bias:0', random(4))]),
   ]
-
-
-@pytest.fixture(scope='session')
-def write_legacy():
-  """Writes `[(layer, [(weight, array)])]` the way Keras 2 did."""
-
-  def write(path, layers, root='/', prefix=True):
-    with h5py.File(path, 'w') as file:
-      group = file.require_group(root)
-      group.attrs['layer_names'] = [name.encode() for name, _ in layers]
-      for name, weights in layers:
-        names = [f'{name}/{w}' if prefix else w for w, _ in weights]
-        layer = group.create_group(name)
-        layer.attrs['weight_names'] = [n.encode() for n in names]
-        for weight_name, (_, array) in zip(names, weights, strict=True):
-          layer[weight_name] = array
-    return path
-
-  return write
 
 
 def _text(value):

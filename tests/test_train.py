@@ -1,0 +1,419 @@
+"""Whole runs of a tiny network on digits: the workdir, resuming, stopping."""
+
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from egan_jax import backbones, pretrained, train
+from egan_jax import config as egan_config
+from egan_jax.data import sources
+from egan_jax.errors import UserError
+from egan_jax.evaluation.metrics import METRICS
+from egan_jax.reporting import report, run_files
+
+NUM_FOLDS, NUM_EPOCHS, NUM_MINORITY, NUM_MAJORITY = 2, 5, 3, 20
+
+
+@pytest.fixture(scope='module', autouse=True)
+def compiled_quickly(tmp_path_factory):
+  """Runs of the same shapes share what XLA compiled, and it takes no pains."""
+  options = {
+    'jax_disable_most_optimizations': True,
+    'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
+    'jax_persistent_cache_min_compile_time_secs': 0.0,
+  }
+  before = {name: jax.config.values[name] for name in options}
+  for values in (options, before):
+    for name, value in values.items():
+      jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    if values is options:
+      yield
+
+
+@pytest.fixture(scope='module', autouse=True)
+def tiny_registered(tiny_backbone):
+  """As in conftest.py, but for the whole module: tests share runs."""
+  get = backbones.get
+  with pytest.MonkeyPatch.context() as monkeypatch:
+    monkeypatch.setattr(
+      backbones, 'get', lambda name: tiny_backbone if name == 'Tiny' else get(name)
+    )
+    yield
+
+
+def _make_config(**changes):
+  config = egan_config.default()
+  config.update(
+    dataset='digits',
+    minority_class=8,
+    majority_class=3,
+    num_minority=NUM_MINORITY,
+    num_majority=NUM_MAJORITY,
+    num_folds=NUM_FOLDS,
+    num_epochs=NUM_EPOCHS,
+    batch_size=8,
+    learning_rate=1e-2,
+    checkpoint_every=2,
+    image_size=16,
+    fine_tune_layers=4,
+    generator_backbone='Tiny',
+    discriminator_backbone='Tiny',
+    generator_weights='none',
+    discriminator_weights='none',
+  )
+  config.update(changes)
+  return config
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  """The workdir of an uninterrupted run."""
+  workdir = tmp_path_factory.mktemp('finished')
+  train.train_and_evaluate(_make_config(), workdir)
+  return workdir
+
+
+def _read(workdir, name):
+  return json.loads((workdir / name).read_text())
+
+
+def _read_records(workdir):
+  return run_files.read_records(workdir / 'metrics.jsonl')
+
+
+def _read_scores(workdir):
+  with np.load(workdir / 'scores.npz') as file:
+    return dict(file)
+
+
+def _checkpoints(workdir):
+  return sorted(int(p.name) for p in (workdir / 'checkpoints').iterdir())
+
+
+def _snapshot(workdir):
+  return {
+    path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
+    for path in workdir.rglob('*')
+  }
+
+
+def _assert_same_result(workdir, other, resumed_from=0):
+  """Equal to the last bit, but for the time it took and where it began."""
+  assert (workdir / 'metrics.jsonl').read_bytes() == (
+    other / 'metrics.jsonl'
+  ).read_bytes()
+  summary, expected = _read(workdir, 'summary.json'), _read(other, 'summary.json')
+  assert summary.pop('resumed_from_epoch') == resumed_from
+  for key in ('seconds', 'resumed_from_epoch'):
+    summary.pop(key, None), expected.pop(key)
+  assert summary == expected
+  scores, expected = _read_scores(workdir), _read_scores(other)
+  assert scores.keys() == expected.keys()
+  for name, values in expected.items():
+    np.testing.assert_array_equal(scores[name], values)
+  assert _read(workdir, 'draws.json') == _read(other, 'draws.json')
+  figures = {path.name: path.read_bytes() for path in (other / 'figures').iterdir()}
+  assert figures == {p.name: p.read_bytes() for p in (workdir / 'figures').iterdir()}
+  assert _checkpoints(workdir) == _checkpoints(other)
+
+
+class TestWorkdir:
+  """What one run leaves behind."""
+
+  def test_holds_these_files(self, finished):
+    assert {path.name for path in finished.iterdir()} == {
+      'checkpoints',
+      'config.json',
+      'draws.json',
+      'figures',
+      'metrics.jsonl',
+      'scores.npz',
+      'summary.json',
+      'tensorboard',
+    }
+    assert list((finished / 'tensorboard').glob('events.out.tfevents.*'))
+    assert _checkpoints(finished) == [4, 5]
+
+  def test_config(self, finished):
+    assert _read(finished, 'config.json') == _make_config().to_dict()
+
+  def test_metrics(self, finished):
+    records = _read_records(finished)
+    assert [(r['fold'], r['epoch']) for r in records] == [
+      (fold, epoch) for epoch in range(1, NUM_EPOCHS + 1) for fold in range(NUM_FOLDS)
+    ]
+    labels = _read_scores(finished)['labels']
+    for record in records:
+      assert set(record) >= {
+        *('fold', 'epoch', 'generator_loss', 'discriminator_loss', *METRICS),
+        *('minority_correct', 'minority_total', 'majority_correct', 'majority_total'),
+      }
+      assert record['minority_total'] == labels.sum()
+      assert record['majority_total'] == (1 - labels).sum()
+      for name in METRICS:
+        assert 0 <= record[name] <= 1
+      assert record['discriminator_loss'] == pytest.approx(
+        record['discriminator_majority_loss'] + record['discriminator_generated_loss'],
+        rel=1e-6,
+      )
+    assert len({record['generator_loss'] for record in records}) == len(records)
+
+  def test_summary(self, finished):
+    summary = _read(finished, 'summary.json')
+    records = _read_records(finished)
+    for network in ('generator', 'discriminator'):
+      counts = summary['parameters'][network]
+      assert 0 < counts['trainable'] < counts['total']
+    paper, honest = summary['protocols']['paper'], summary['protocols']['honest']
+    assert paper['label'].startswith('oracle')
+    assert honest['label'].startswith('honest')
+    for name in METRICS:
+      curve = np.zeros(NUM_EPOCHS)
+      for record in records:
+        curve[record['epoch'] - 1] += record[name] / NUM_FOLDS
+      assert paper['metrics'][name]['mean'] == pytest.approx(curve.max())
+      assert honest['metrics'][name]['mean'] == pytest.approx(curve[-1])
+    assert set(summary['seconds']) == {'setup', 'compile', 'train', 'evaluate'}
+    assert all(seconds > 0 for seconds in summary['seconds'].values())
+    assert set(summary['always_minority']) >= set(METRICS)
+
+  def test_scores_are_those_of_the_last_epoch(self, finished):
+    file = _read_scores(finished)
+    scores, labels = file['scores'], file['labels']
+    assert scores.shape == (NUM_FOLDS, len(labels))
+    assert set(labels) == {0, 1}
+    for record in _read_records(finished)[-NUM_FOLDS:]:
+      minority = scores[record['fold']] < 0
+      assert (minority & (labels == 1)).sum() == record['minority_correct']
+      assert (~minority & (labels == 0)).sum() == record['majority_correct']
+
+  def test_draws_are_disjoint_images_of_the_two_classes(self, finished):
+    draws = _read(finished, 'draws.json')
+    images = sources.load('digits', '', 8, 3)
+    minority = np.array(draws['minority'])
+    assert minority.shape == (NUM_FOLDS, NUM_MINORITY)
+    assert len(set(minority.ravel())) == minority.size
+    assert set(minority.ravel()) <= set(images.minority_indices)
+    assert len(set(draws['majority'])) == NUM_MAJORITY
+    assert set(draws['majority']) <= set(images.majority_indices)
+    assert draws['test'] == images.test_indices.tolist()
+    assert draws['test'] == _read_scores(finished)['test_indices'].tolist()
+
+  def test_figures_are_pngs(self, finished):
+    figures = list((finished / 'figures').iterdir())
+    assert len(figures) >= 5
+    for path in figures:
+      assert path.suffix == '.png'
+      assert path.read_bytes().startswith(b'\x89PNG\r\n\x1a\n')
+
+  def test_finished_run_is_not_run_again(self, finished, monkeypatch):
+    monkeypatch.setattr(sources, 'load', None)
+    before = _snapshot(finished)
+    summary = train.train_and_evaluate(_make_config(), finished)
+    assert summary == _read(finished, 'summary.json')
+    assert _snapshot(finished) == before
+
+  def test_another_config_is_refused(self, finished):
+    before = _snapshot(finished)
+    with pytest.raises(UserError, match=r'seed is 0 there and 1 now') as caught:
+      train.train_and_evaluate(_make_config(seed=1), finished)
+    assert str(finished) in str(caught.value)
+    assert _snapshot(finished) == before
+
+
+class TestSeed:
+  def test_same_seed_same_run(self, finished, tmp_path):
+    train.train_and_evaluate(_make_config(), tmp_path / 'new' / 'folder')
+    _assert_same_result(tmp_path / 'new' / 'folder', finished)
+
+  def test_another_seed_is_another_run(self, finished, tmp_path):
+    train.train_and_evaluate(_make_config(seed=1), tmp_path)
+    for ours, theirs in zip(
+      _read_records(tmp_path), _read_records(finished), strict=True
+    ):
+      assert ours['generator_loss'] != theirs['generator_loss']
+      assert ours['discriminator_loss'] != theirs['discriminator_loss']
+    assert (
+      _read(tmp_path, 'draws.json')['minority']
+      != (_read(finished, 'draws.json')['minority'])
+    )
+
+
+def _run_until(epoch, workdir, torn_line=b'', **changes):
+  """Runs until the metrics of an epoch are written; leaves an unfinished line."""
+  append = run_files.append_records
+
+  def append_and_stop(path, records):
+    append(path, records)
+    if records[0]['epoch'] == epoch:
+      with open(path, 'ab') as file:
+        file.write(torn_line)
+      raise KeyboardInterrupt
+
+  with pytest.MonkeyPatch.context() as monkeypatch:
+    monkeypatch.setattr(run_files, 'append_records', append_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+      train.train_and_evaluate(_make_config(**changes), workdir)
+  assert not (workdir / 'summary.json').exists()
+
+
+class TestResuming:
+  def test_resumed_equals_uninterrupted(self, finished, tmp_path):
+    """Checkpoints are at 2 and 4: none yet, one epoch behind, and just behind."""
+    _run_until(1, tmp_path)
+    _run_until(3, tmp_path, torn_line=b'{"fold": 0, "epo')
+    _run_until(5, tmp_path, torn_line=b'{"fold": 0, "epoch": 6}')
+    train.train_and_evaluate(_make_config(), tmp_path)
+    _assert_same_result(tmp_path, finished, resumed_from=4)
+
+  def test_interrupted_while_it_reports(self, finished, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+      patch.setattr(report, 'draw_figures', None)
+      with pytest.raises(TypeError):
+        train.train_and_evaluate(_make_config(), tmp_path)
+    assert not (tmp_path / 'summary.json').exists()
+    train.train_and_evaluate(_make_config(), tmp_path)
+    _assert_same_result(tmp_path, finished, resumed_from=NUM_EPOCHS)
+
+  def test_only_with_the_same_weights(self, tmp_path, tiny_variables, monkeypatch):
+    """A network from a file against one from scratch: the switches are independent."""
+    variables, asked = tiny_variables, []
+
+    def load(name, path):
+      asked.append((name, path))
+      return variables
+
+    monkeypatch.setattr(pretrained, 'load', load)
+    changes = {'discriminator_weights': '/some/file.h5'}
+    _run_until(3, tmp_path, **changes)
+    assert asked == [('Tiny', '/some/file.h5')]
+
+    before = _snapshot(tmp_path / 'checkpoints'), _read_records(tmp_path)
+    variables = jax.tree.map(lambda leaf: leaf * 1.5, tiny_variables)
+    with pytest.raises(UserError, match='weights of the discriminator are not'):
+      train.train_and_evaluate(_make_config(**changes), tmp_path)
+    assert (_snapshot(tmp_path / 'checkpoints'), _read_records(tmp_path)) == before
+
+    variables = tiny_variables
+    summary = train.train_and_evaluate(_make_config(**changes), tmp_path)
+    assert summary['weights_sha256']['discriminator'] == (
+      pretrained.fingerprint(tiny_variables)
+    )
+    assert (
+      summary['weights_sha256']['generator']
+      != (summary['weights_sha256']['discriminator'])
+    )
+
+
+class TestLossThatIsNotFinite:
+  def test_names_it_and_keeps_the_last_checkpoint(
+    self, finished, tmp_path, monkeypatch
+  ):
+    compile_epoch = train._compile
+
+    def compile_what_goes_wrong(*arguments):
+      train_epoch, score = compile_epoch(*arguments)
+
+      def train_wrongly(states, active):
+        bad = states.generator.step[1] >= 3 * 3  # three steps make an epoch
+        states, terms = train_epoch(states, active)
+        worse = terms['generator'].at[1].add(jnp.where(bad, jnp.nan, 0))
+        return states, {**terms, 'generator': worse}
+
+      return train_wrongly, score
+
+    with monkeypatch.context() as patch:
+      patch.setattr(train, '_compile', compile_what_goes_wrong)
+      with pytest.raises(UserError) as caught:
+        train.train_and_evaluate(_make_config(), tmp_path)
+    message = str(caught.value)
+    for part in ('epoch 4', 'fold 1', 'generator loss', 'config.learning_rate'):
+      assert part in message
+    assert '\n' not in message
+    assert _checkpoints(tmp_path) == [2]
+    assert [record['epoch'] for record in _read_records(tmp_path)] == [1, 1, 2, 2, 3, 3]
+    assert not (tmp_path / 'summary.json').exists()
+    train.train_and_evaluate(_make_config(), tmp_path)
+    _assert_same_result(tmp_path, finished, resumed_from=2)
+
+  def test_learning_rate_far_too_large(self, tmp_path):
+    with pytest.raises(UserError, match=r'epoch 1, fold \d: the \w+ (loss|score)'):
+      train.train_and_evaluate(_make_config(learning_rate=1e30), tmp_path)
+    assert _read_records(tmp_path) == []
+
+
+class TestNashEquilibrium:
+  def test_all_folds_stop(self, finished, tmp_path):
+    config = _make_config(stop_at_nash=True, nash_threshold=1000)
+    summary = train.train_and_evaluate(config, tmp_path)
+    assert _read_records(tmp_path) == _read_records(finished)[:NUM_FOLDS]
+    assert summary['nash']['first_epochs'] == [1, 1]
+    honest = summary['protocols']['honest']
+    assert honest['label'].startswith('oracle')
+    assert honest['selected_on_test_labels']
+    assert honest['last_epochs'] == [1, 1]
+    # What was trained is not lost.
+    assert _checkpoints(tmp_path) == [1]
+
+  def test_without_stopping_it_is_only_reported(self, finished):
+    summary = _read(finished, 'summary.json')
+    assert summary['nash']['threshold'] == _make_config().nash_threshold
+    assert len(summary['nash']['first_epochs']) == NUM_FOLDS
+    assert not summary['protocols']['honest']['selected_on_test_labels']
+
+
+def test_a_fold_does_not_depend_on_the_others(finished, tmp_path):
+  train.train_and_evaluate(_make_config(num_folds=1), tmp_path)
+  first = [record for record in _read_records(finished) if record['fold'] == 0]
+  for alone, together in zip(_read_records(tmp_path), first, strict=True):
+    assert alone == pytest.approx(together, rel=1e-3, abs=1e-3)
+  summary = _read(tmp_path, 'summary.json')
+  assert summary['protocols']['honest']['metrics']['f1']['std'] is None
+
+
+def test_paper_networks_from_a_published_weights_file(tmp_path, write_legacy):
+  """DenseNet121 end to end: Keras's weights in a file as those it publishes."""
+  import keras
+
+  keras.utils.clear_session()
+  model = keras.applications.DenseNet121(
+    include_top=False, weights=None, input_shape=(32, 32, 3)
+  )
+  path = write_legacy(
+    tmp_path / 'densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5',
+    [
+      # The first layers have a slash in their published names.
+      (
+        re.sub('^conv1_', 'conv1/', layer.name),
+        [(f'{weight.name}:0', np.asarray(weight.value)) for weight in layer.weights],
+      )
+      for layer in model.layers
+    ],
+  )
+  config = _make_config(
+    generator_backbone='DenseNet121',
+    discriminator_backbone='DenseNet121',
+    generator_weights=str(path),
+    discriminator_weights=str(path),
+    image_size=32,
+    fine_tune_layers=5,
+    num_epochs=2,
+  )
+  summary = train.train_and_evaluate(config, tmp_path / 'run')
+  assert summary['parameters'] == {
+    'generator': {'total': 7_453_391, 'trainable': 454_665},
+    'discriminator': {'total': 7_038_529, 'trainable': 39_937},
+  }
+  assert (
+    summary['weights_sha256']['generator']
+    == (summary['weights_sha256']['discriminator'])
+  )
+  assert len(_read_records(tmp_path / 'run')) == 2 * NUM_FOLDS
+  assert _read(tmp_path / 'run', 'summary.json') == summary
+  assert _checkpoints(tmp_path / 'run') == [2]

@@ -1,11 +1,9 @@
 """The command line: `python -m egan_jax.main --config=FILE --workdir=DIR`."""
 
-import sys
-
-from absl import app, flags, logging
+from absl import flags
 from ml_collections import config_flags
 
-from egan_jax import train, workdir
+from egan_jax import command_line, train, workdir
 from egan_jax.errors import UserError
 from egan_jax.reporting import tables
 
@@ -20,15 +18,8 @@ _WORKDIR = flags.DEFINE_string(
 )
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
   """Runs one config and prints its result."""
-  if len(arguments) > 1:
-    raise UserError(f'unexpected argument {arguments[1]!r}')
-  for flag in (_CONFIG, _WORKDIR):
-    if not flag.value:
-      raise UserError(f'--{flag.name} is missing')
-  if not flags.FLAGS['verbosity'].present:
-    logging.set_verbosity(logging.WARNING)  # orbax logs every rename at INFO
   summary = train.train_and_evaluate(_CONFIG.value, _WORKDIR.value)
   print(tables.result_table(summary))
   print(f'\n{workdir.describe_files(_WORKDIR.value)}')
@@ -57,10 +48,7 @@ def _parse_flags(arguments: list[str]) -> list[str]:
 
 def run() -> None:
   """Parses flags and runs; bad input ends in one line and exit status 1."""
-  try:
-    app.run(main, flags_parser=_parse_flags)
-  except UserError as error:
-    sys.exit(f'error: {error}')
+  command_line.run(main, required=(_CONFIG, _WORKDIR), parse_flags=_parse_flags)
 
 
 if __name__ == '__main__':

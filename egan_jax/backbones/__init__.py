@@ -2,8 +2,11 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from egan_jax.backbones import densenet, efficientnet, resnet, small_conv, vgg
 from egan_jax.backbones.graph import Layer, LayerGraph
@@ -87,3 +90,23 @@ def create(name: str) -> LayerGraph:
     UserError: no backbone has this name.
   """
   return get(name).graph()
+
+
+def features(
+  name: str,
+  images: np.ndarray,
+  weights: str | os.PathLike = 'imagenet',
+  image_size: int | None = None,
+  preprocess: str = 'imagenet',
+  batch_size: int = 64,
+) -> np.ndarray:
+  """Pooled features float32 `[N, C]` of uint8 images `[N, H, W, 3]`.
+
+  `egan_jax.features.extract` says what each argument means.
+  """
+  # Here, because nothing else in this package needs weights files.
+  from egan_jax import features as whole_backbones
+
+  return whole_backbones.extract(
+    name, images, weights, image_size, preprocess, batch_size
+  )

@@ -1,0 +1,49 @@
+"""What the commands of the package share: flags in, one line for bad input out."""
+
+import sys
+from collections.abc import Callable, Iterable
+
+from absl import app, flags, logging
+
+from egan_jax.errors import UserError
+
+
+def parse_flags(arguments: list[str]) -> list[str]:
+  """Parses flags; returns what is left.
+
+  Raises:
+    UserError: an unknown flag or a value that cannot be.
+  """
+  try:
+    return flags.FLAGS(arguments)
+  except flags.Error as error:
+    raise UserError(str(error).splitlines()[0]) from error
+
+
+def run(
+  main: Callable[[], None],
+  required: Iterable[flags.FlagHolder],
+  parse_flags: Callable[[list[str]], list[str]] = parse_flags,
+) -> None:
+  """Parses flags and runs a command; bad input ends in one line and exit status 1.
+
+  Args:
+    main: the command. Reads its flags itself.
+    required: flags it cannot do without.
+    parse_flags: for commands whose flags can be wrong in more ways.
+  """
+
+  def check_and_run(arguments: list[str]) -> None:
+    if len(arguments) > 1:
+      raise UserError(f'unexpected argument {arguments[1]!r}')
+    for flag in required:
+      if not flag.value:
+        raise UserError(f'--{flag.name} is missing')
+    if not flags.FLAGS['verbosity'].present:
+      logging.set_verbosity(logging.WARNING)  # JAX and orbax have much to say at INFO
+    main()
+
+  try:
+    app.run(check_and_run, flags_parser=parse_flags)
+  except UserError as error:
+    sys.exit(f'error: {error}')

@@ -1,0 +1,280 @@
+"""Pooled features of images by a whole backbone: a library call and a command.
+
+  python -m egan_jax.features --backbone=NAME --images=FILE.npy --output=features.npz
+
+Images are a .npy file of uint8 `[N, H, W, 3]` or a folder of image files.
+"""
+
+import functools
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from PIL import Image
+from tqdm import tqdm
+
+from egan_jax import backbones, command_line, pretrained
+from egan_jax.backbones import graph, preprocessing
+from egan_jax.backbones.trunk import Trunk
+from egan_jax.errors import UserError
+from egan_jax.models.pooling import pool
+from egan_jax.reporting import run_files
+
+BATCH_SIZE = 64
+
+
+class Images(Protocol):
+  """What is asked of images: a uint8 array `[N, H, W, 3]` or its like on disk."""
+
+  shape: tuple[int, ...]
+  dtype: np.dtype
+
+  def __getitem__(self, indices: slice) -> np.ndarray: ...
+
+
+class ImageFiles:
+  """Image files as an array uint8 `[N, H, W, 3]`, of which only slices are read.
+
+  Raises:
+    UserError: a file is no image, or their sizes differ and none was asked for.
+  """
+
+  dtype = np.dtype(np.uint8)
+
+  def __init__(self, paths: Sequence[Path], image_size: int | None = None):
+    """Reads the sizes.
+
+    Args:
+      paths: the files.
+      image_size: side, in pixels, of the squares that images become if their sizes
+        differ.
+    """
+    self._paths = paths
+    sizes = {_read_image(path, lambda image: image.size) for path in paths}
+    if len(sizes) > 1:
+      if image_size is None:
+        raise UserError('the images differ in size: set --image_size')
+      sizes = {(image_size, image_size)}
+    (self._size,) = sizes
+    self.shape = (len(paths), *reversed(self._size), 3)
+
+  def __getitem__(self, indices: slice) -> np.ndarray:
+    return np.stack([_read_image(path, self._convert) for path in self._paths[indices]])
+
+  def _convert(self, image: Image.Image) -> np.ndarray:
+    image = image.convert('RGB')
+    if image.size != self._size:
+      image = image.resize(self._size, Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def _read_image(path: Path, use: Callable[[Image.Image], Any]) -> Any:
+  try:
+    with Image.open(path) as image:
+      return use(image)
+  except (OSError, SyntaxError, ValueError) as error:  # PIL's, by where the damage is
+    raise UserError(f'{path} is damaged or no image: {error}') from error
+
+
+def extract(
+  name: str,
+  images: Images,
+  weights: str | os.PathLike = 'imagenet',
+  image_size: int | None = None,
+  preprocess: str = 'imagenet',
+  batch_size: int = BATCH_SIZE,
+) -> np.ndarray:
+  """Features of images by a whole backbone, pooled as its players pool them.
+
+  Args:
+    name: a backbone of `backbones.names()`.
+    images: uint8 `[N, H, W, 3]`; a batch at a time is read and reaches the device.
+    weights: 'imagenet', a path, or 'none' for random ones, always the same.
+    image_size: side of the square images the backbone sees, in pixels; by default
+      that of the images.
+    preprocess: 'imagenet' is what the backbone's ImageNet weights expect; 'scale'
+      leaves images in [0, 1] as the authors of the paper did.
+    batch_size: images per batch; changes the features by rounding only.
+
+  Returns:
+    float32 `[N, C]`: the mean of the last feature map over its pixels.
+
+  Raises:
+    UserError: no such backbone or weights, or images that are not as above.
+  """
+  _check_images(images, image_size)
+  if preprocess not in ('imagenet', 'scale'):
+    raise UserError(f'preprocess={preprocess!r}: choose one of imagenet, scale')
+  if batch_size < 1:
+    raise UserError(f'batch_size={batch_size}: it must be at least 1')
+  backbone = backbones.get(name)
+  trunk = make_trunk(backbone, weights, image_size or images.shape[1], preprocess)
+  return run(trunk, backbone.pooling, images, batch_size)
+
+
+def _check_images(images: Images, image_size: int | None) -> None:
+  if images.dtype != np.uint8 or len(images.shape) != 4 or images.shape[3] != 3:
+    raise UserError(
+      f'images are {images.dtype} {list(images.shape)}: uint8 [N, H, W, 3] is needed'
+    )
+  if 0 in images.shape:
+    raise UserError(f'there are no images in {list(images.shape)}')
+  if image_size is None and images.shape[1] != images.shape[2]:
+    raise UserError(
+      f'images of {images.shape[1]} by {images.shape[2]} pixels are not square: set'
+      ' image_size'
+    )
+  if image_size is not None and image_size < 1:
+    raise UserError(f'image_size={image_size}: it must be at least 1')
+
+
+def make_trunk(
+  backbone: backbones.Backbone,
+  weights: str | os.PathLike,
+  image_size: int,
+  preprocess: str,
+) -> Trunk:
+  """A whole backbone with its weights on the device; arguments as of `extract`."""
+  if weights == 'none':
+    image = jnp.zeros((1, image_size, image_size, 3))
+    variables = jax.jit(backbone.graph().init)(jax.random.key(0), image)
+  else:
+    variables = pretrained.load(
+      backbone.name, None if weights == 'imagenet' else weights
+    )
+  whole, _ = graph.split(backbone.layers, len(backbone.layers))
+  return Trunk(
+    variables=jax.device_put(variables),
+    graph=whole,
+    preprocessing=backbone.preprocessing if preprocess == 'imagenet' else 'none',
+    image_size=image_size,
+  )
+
+
+def run(trunk: Trunk, pooling: str, images: Images, batch_size: int) -> np.ndarray:
+  """Pooled features float32 `[N, C]` of uint8 images `[N, H, W, 3]`."""
+  parts = []
+  with tqdm(total=images.shape[0], unit='image', disable=None) as bar:
+    for batch in _batches(images, batch_size):
+      count = min(batch_size, images.shape[0] - batch_size * len(parts))
+      features = _run_batch(trunk, batch, pooling)
+      parts.append(np.asarray(features)[:count])
+      bar.update(count)
+  return np.concatenate(parts)
+
+
+def _batches(images: Images, batch_size: int) -> Iterator[np.ndarray]:
+  """Batches uint8 `[batch_size, H, W, 3]`, the last one padded: one compilation."""
+  batch_size = min(batch_size, images.shape[0])
+  for start in range(0, images.shape[0], batch_size):
+    batch = images[start : start + batch_size]
+    missing = batch_size - len(batch)
+    yield np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
+
+
+@functools.partial(jax.jit, static_argnames='pooling')
+def _run_batch(trunk: Trunk, images: jax.Array, pooling: str) -> jax.Array:
+  (features,) = trunk(preprocessing.to_unit_range(images)).values()
+  return pool(features, pooling)
+
+
+def extract_to_file(
+  name: str,
+  source: str | os.PathLike,
+  output: str | os.PathLike,
+  weights: str | os.PathLike = 'imagenet',
+  image_size: int | None = None,
+  preprocess: str = 'imagenet',
+  batch_size: int = BATCH_SIZE,
+) -> tuple[int, ...]:
+  """Writes an .npz file of `features` and, of a folder's images, `paths`.
+
+  Args:
+    name: a backbone.
+    source: a .npy file of uint8 `[N, H, W, 3]`, or a folder of image files.
+    output: the file to write.
+    weights: as of `extract`, like all that follow.
+    image_size: needed if the images of a folder differ in size.
+    preprocess: see `extract`.
+    batch_size: see `extract`.
+
+  Returns:
+    The shape of the features.
+
+  Raises:
+    UserError: as of `extract`; the images cannot be read or the output written.
+  """
+  output = Path(output)
+  if output.is_dir():
+    raise UserError(f'{output} is a folder: give the file to write')
+  images, paths = _open_images(Path(source), image_size)
+  features = extract(name, images, weights, image_size, preprocess, batch_size)
+  file = io.BytesIO()
+  np.savez(file, features=features, **paths)
+  try:
+    run_files.write_bytes(output, file.getvalue())
+  except OSError as error:
+    raise UserError(f'cannot write {output}: {error.strerror}') from error
+  return features.shape
+
+
+def _open_images(
+  source: Path, image_size: int | None
+) -> tuple[Images, dict[str, np.ndarray]]:
+  """Images, and `paths` within the folder if they come from one."""
+  if source.is_dir():
+    formats = Image.registered_extensions()
+    suffixes = {suffix for suffix, name in formats.items() if name in Image.OPEN}
+    paths = sorted(p for p in source.rglob('*') if p.suffix.lower() in suffixes)
+    if not paths:
+      raise UserError(f'there are no image files in {source}')
+    names = [path.relative_to(source).as_posix() for path in paths]
+    return ImageFiles(paths, image_size), {'paths': np.array(names)}
+  try:
+    images = np.load(source, mmap_mode='r')
+  except FileNotFoundError as error:
+    raise UserError(f'there is no file or folder {source}') from error
+  except (OSError, ValueError, EOFError) as error:
+    raise UserError(
+      f'{source} is neither a folder nor a .npy file of numbers'
+    ) from error
+  if not isinstance(images, np.ndarray):
+    raise UserError(f'{source} holds several arrays: a .npy file of one is needed')
+  return images, {}
+
+
+def run_command() -> None:
+  """The command; its flags are defined here, not in whoever imports this module."""
+  backbone = flags.DEFINE_string('backbone', None, f'{", ".join(backbones.names())}.')
+  images = flags.DEFINE_string('images', None, 'A .npy file or a folder of images.')
+  output = flags.DEFINE_string('output', None, 'The .npz file to write.')
+  weights = flags.DEFINE_string('weights', 'imagenet', "'imagenet', 'none' or a path.")
+  image_size = flags.DEFINE_integer(
+    'image_size', None, 'Side of the images the backbone sees; default: their own.'
+  )
+  preprocess = flags.DEFINE_string('preprocess', 'imagenet', "'imagenet' or 'scale'.")
+  batch_size = flags.DEFINE_integer('batch_size', BATCH_SIZE, 'Images per batch.')
+
+  def main() -> None:
+    shape = extract_to_file(
+      backbone.value,
+      images.value,
+      output.value,
+      weights.value,
+      image_size.value,
+      preprocess.value,
+      batch_size.value,
+    )
+    print(f'features {list(shape)} in {output.value}')
+
+  command_line.run(main, required=(backbone, images, output))
+
+
+if __name__ == '__main__':
+  run_command()

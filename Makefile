@@ -1,5 +1,6 @@
 # make quickstart   train on data and weights that come with pip packages
 # make test         run the test suite
+# make test-slow    run the tests that take minutes
 # make lint         ruff
 #
 # PYTHON chooses the interpreter (3.11 or newer), VENV where packages go.
@@ -7,13 +8,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test test-slow lint clean
 
 quickstart: $(VENV)/.quickstart
 	$(BIN)/python -m egan_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -q
+
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -q -m slow
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

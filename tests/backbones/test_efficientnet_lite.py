@@ -34,3 +34,9 @@ def test_golden_activations(size):
     np.testing.assert_allclose(
       ours[name][:, :4, :4, :8], expected, atol=1e-4 * np.abs(expected).max(), rtol=0
     )
+
+
+def test_lite1_weights_fit():
+  """The example of docs/adding_a_backbone.md, from the package's own file."""
+  leaves = jax.tree.leaves(pretrained.load('EfficientNetLite1'))
+  assert sum(leaf.size for leaf in leaves) == 4_189_344

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from PIL import Image
@@ -25,6 +24,7 @@ from egan_jax.backbones.trunk import Trunk
 from egan_jax.errors import UserError
 from egan_jax.models.pooling import pool
 from egan_jax.reporting import run_files
+from egan_jax.state import load_variables
 
 BATCH_SIZE = 64
 
@@ -141,13 +141,9 @@ def make_trunk(
   preprocess: str,
 ) -> Trunk:
   """A whole backbone with its weights on the device; arguments as of `extract`."""
-  if weights == 'none':
-    image = jnp.zeros((1, image_size, image_size, 3))
-    variables = jax.jit(backbone.graph().init)(jax.random.key(0), image)
-  else:
-    variables = pretrained.load(
-      backbone.name, None if weights == 'imagenet' else weights
-    )
+  variables = load_variables(
+    backbone, weights, image_size, jax.random.key(0), pretrained.load
+  )
   whole, _ = graph.split(backbone.layers, len(backbone.layers))
   return Trunk(
     variables=jax.device_put(variables),

@@ -1,6 +1,7 @@
 """The two players and their train states: what they are made of, and how."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,6 +55,20 @@ class Player:
   fingerprint: str
 
 
+def load_variables(
+  backbone: Backbone,
+  weights: str | os.PathLike,
+  image_size: int,
+  key: jax.Array,
+  load: Callable[..., Variables] = pretrained.load,
+) -> Variables:
+  """Variables of a whole backbone; arguments as of `make_player`."""
+  if weights == 'none':
+    image = jnp.zeros((1, image_size, image_size, 3))
+    return jax.jit(backbone.graph().init)(key, image)
+  return load(backbone.name, None if weights == 'imagenet' else weights)
+
+
 def make_player(
   backbone: Backbone,
   weights: str,
@@ -90,11 +105,7 @@ def make_player(
   cut = first_trainable if cut is None else cut
   if cut > first_trainable:
     raise ValueError(f'cut {cut} is after layer {first_trainable}, which trains')
-  if weights == 'none':
-    image = jnp.zeros((1, image_size, image_size, 3))
-    variables = jax.jit(backbone.graph().init)(key, image)
-  else:
-    variables = load(backbone.name, None if weights == 'imagenet' else weights)
+  variables = load_variables(backbone, weights, image_size, key, load)
   trunk, head = graph.split(backbone.layers, cut)
   return Player(
     backbone=backbone,

@@ -13,7 +13,7 @@ from flax.training import train_state
 
 from egan_jax import freezing, pretrained
 from egan_jax.backbones import Backbone, graph
-from egan_jax.backbones.trunk import Trunk
+from egan_jax.backbones.trunk import Trunk, cast_kernels
 from egan_jax.models.discriminator import Discriminator
 from egan_jax.models.generator import Generator
 
@@ -78,6 +78,7 @@ def make_player(
   key: jax.Array,
   cut: int | None = None,
   load: Callable[..., Variables] = pretrained.load,
+  trunk_dtype: str = 'float32',
 ) -> Player:
   """Loads a backbone's weights and cuts it.
 
@@ -93,6 +94,7 @@ def make_player(
     cut: index of the head's first layer; by default, and at most, the first that
       trains.
     load: loads weights; a cached one saves reading a file twice.
+    trunk_dtype: of the frozen layers' convolutions, 'float32' or 'bfloat16'.
 
   Raises:
     UserError: no such weights, or too many layers to fine-tune.
@@ -111,7 +113,7 @@ def make_player(
     backbone=backbone,
     fine_tune_layers=fine_tune_layers,
     trunk=Trunk(
-      variables=_of_layers(variables, trunk.layers),
+      variables=cast_kernels(_of_layers(variables, trunk.layers), trunk_dtype),
       graph=trunk,
       preprocessing=backbone.preprocessing if preprocess == 'imagenet' else 'none',
       image_size=image_size,

@@ -37,6 +37,30 @@ def generate(
   return images, updated['batch_stats']
 
 
+def run_trunk(
+  trunk: Trunk, images: jax.Array, images_at_once: int | None = None
+) -> Boundary:
+  """Boundary activations `[n, h, w, c]` of generated images `[n, H, W, 3]`.
+
+  Args:
+    trunk: the discriminator's frozen layers.
+    images: in [0, 1].
+    images_at_once: bounds the memory of the backward pass: more images than this go
+      through in chunks, whose forward pass is then computed a second time.
+  """
+  number = len(images)
+  if images_at_once is None or number <= images_at_once:
+    return trunk(images)
+  num_chunks = -(-number // images_at_once)
+  size = -(-number // num_chunks)
+  padding = ((0, num_chunks * size - number), (0, 0), (0, 0), (0, 0))
+  chunks = jnp.pad(images, padding).reshape(num_chunks, size, *images.shape[1:])
+  activations = jax.lax.map(jax.checkpoint(lambda chunk: trunk(chunk)), chunks)
+  return jax.tree.map(
+    lambda a: a.reshape(num_chunks * size, *a.shape[2:])[:number], activations
+  )
+
+
 def discriminate(
   discriminator: NetworkState, params: Any, boundary: Boundary, dropout_key: jax.Array
 ) -> jax.Array:
@@ -56,6 +80,7 @@ def train_step(
   majority_mask: jax.Array,
   minority: Boundary,
   key: jax.Array,
+  images_at_once: int | None = None,
 ) -> tuple[GameState, LossSums]:
   """Updates both players from the same generated batch: equation (1).
 
@@ -66,6 +91,7 @@ def train_step(
     majority_mask: bool `[B]`, False where the batch is padding.
     minority: the generator's activations of all minority images, `[n, ...]`.
     key: rng key of this step.
+    images_at_once: as of `run_trunk`.
 
   Returns:
     The new state, and the loss terms `majority`, `generated` (together the
@@ -75,7 +101,7 @@ def train_step(
 
   def objective(generator_params, discriminator_params):
     images, batch_stats = generate(state.generator, generator_params, minority)
-    generated = trunk(images)
+    generated = run_trunk(trunk, images, images_at_once)
     # The two players' gradients must not mix: the discriminator takes the
     # generated activations as given, the generator the discriminator.
     scores_of_majority = discriminate(
@@ -122,6 +148,7 @@ def train_epoch(
   minority: Boundary,
   key: jax.Array,
   batch_size: int,
+  images_at_once: int | None = None,
 ) -> tuple[GameState, dict[str, jax.Array]]:
   """All majority batches in a fresh order, the last one as small as it is.
 
@@ -133,6 +160,7 @@ def train_epoch(
     key: rng key of the whole run; the state's step counter does the rest, so
       a resumed run draws what an uninterrupted one would.
     batch_size: majority images per step.
+    images_at_once: as of `run_trunk`.
 
   Returns:
     The new state and the mean of each loss term over the epoch's examples.
@@ -153,6 +181,7 @@ def train_epoch(
       mask,
       minority,
       jax.random.fold_in(step_key, state.discriminator.step),
+      images_at_once,
     )
 
   state, sums = jax.lax.scan(body, state, _batches(order, batch_size))
@@ -197,6 +226,7 @@ def train_folds_epoch(
   minority: Boundary,
   keys: jax.Array,
   batch_size: int,
+  images_at_once: int | None = None,
 ) -> tuple[GameState, dict[str, jax.Array]]:
   """`train_epoch` of several folds: one larger batch through the shared trunk.
 
@@ -208,12 +238,15 @@ def train_folds_epoch(
     minority: `[F, n, ...]`.
     keys: `[F]`.
     batch_size: majority images per step and fold.
+    images_at_once: as of `run_trunk`, all folds together.
 
   Returns:
     New states and loss terms, `[F]` each.
   """
-  trained, terms = jax.vmap(train_epoch, in_axes=(0, None, None, 0, 0, None))(
-    states, trunk, majority, minority, keys, batch_size
+  if images_at_once is not None:
+    images_at_once = max(1, images_at_once // len(keys))
+  trained, terms = jax.vmap(train_epoch, in_axes=(0, None, None, 0, 0, None, None))(
+    states, trunk, majority, minority, keys, batch_size, images_at_once
   )
 
   def choose(new, old):

@@ -1,7 +1,8 @@
 """Convolutions with Keras parameters, computed the fastest exact way.
 
 The result is that of `jax.lax.conv_general_dilated`, to float32 rounding; only
-the way there depends on the shapes, which are known when tracing.
+the way there depends on the shapes, which are known when tracing. A layer computes
+in its kernel's dtype.
 """
 
 import functools
@@ -11,16 +12,20 @@ import jax
 import jax.numpy as jnp
 
 from egan_jax.backbones.depthwise import depthwise_convolve
-from egan_jax.backbones.windows import padding_of, transposed_padding, windows_of
+from egan_jax.backbones.windows import (
+  padding_of,
+  taps_of_a_phase,
+  turn_round,
+  windows_of,
+)
 
 
-def _lax_convolution(x, kernel, strides, padding, dilation=1):
+def _lax_convolution(x, kernel, strides, padding):
   return jax.lax.conv_general_dilated(
     x,
     kernel,
     (strides, strides),
     padding,
-    lhs_dilation=(dilation, dilation),
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
   )
 
@@ -61,14 +66,18 @@ def _forward(x, kernel, strides, padding):
 
 def _backward(strides, padding, residuals, gradient):
   x, kernel = residuals
-  pads = transposed_padding(x.shape, kernel.shape, gradient.shape, strides, padding)
 
   def gradient_of_x(gradient, kernel):
     # In a scan XLA would fold the transposition of a loop-invariant kernel into the
     # convolution's layout, and compute that layout with plain loops: 14 times slower
     # for a 3x3 kernel of DenseNet121 on CPU. The barrier keeps them apart.
-    turned = jax.lax.optimization_barrier(kernel[::-1, ::-1].swapaxes(2, 3))
-    return _lax_convolution(gradient, turned, 1, pads, dilation=strides)
+    turned = jax.lax.optimization_barrier(_turn_kernel(kernel, strides))
+
+    def phases(gradient):
+      y = _lax_convolution(gradient, turned, 1, 'VALID')
+      return y.reshape(*y.shape[:3], strides, strides, -1)
+
+    return turn_round(phases, gradient, x.shape, kernel.shape, strides, padding)
 
   # As one product per tap: XLA's own convolution for it is 60 to 150 times slower
   # inside a loop.
@@ -85,6 +94,18 @@ def _backward(strides, padding, residuals, gradient):
 
 
 _spatial_convolution.defvjp(_forward, _backward)
+
+
+def _turn_kernel(kernel, strides):
+  """The kernel of the gradient: `[h, w, C, F]` to `[n, m, F, s * s * C]`.
+
+  A stride-1 convolution with it makes all phases of `turn_round` at once.
+  """
+  rows, columns, channels, features = kernel.shape
+  n, m = taps_of_a_phase(kernel.shape, strides)
+  edges = ((0, n * strides - rows), (0, m * strides - columns), (0, 0), (0, 0))
+  taps = jnp.pad(kernel, edges).reshape(n, strides, m, strides, channels, features)
+  return taps[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4).reshape(n, m, features, -1)
 
 
 def _small_map_convolution(x, kernel):
@@ -135,7 +156,7 @@ class Convolution(nn.Module):
     """`[B, H, W, in]` to `[B, h, w, features]`."""
     shape = (self.size, self.size, x.shape[-1], self.features)
     kernel = self.param('kernel', self.kernel_init, shape)
-    y = convolve(x, kernel, self.strides, self.padding)
+    y = convolve(x.astype(kernel.dtype), kernel, self.strides, self.padding)
     if self.use_bias:
       y += self.param('bias', nn.initializers.zeros, (self.features,))
     return y
@@ -154,4 +175,5 @@ class DepthwiseConvolution(nn.Module):
     """`[B, H, W, C]` to `[B, h, w, C]`."""
     channels = x.shape[-1]
     kernel = self.param('kernel', self.kernel_init, (self.size, self.size, channels, 1))
+    x = x.astype(kernel.dtype)
     return depthwise_convolve(x, kernel, self.strides, self.padding)

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from egan_jax.backbones import max_pooling
 from egan_jax.backbones.convolution import Convolution, DepthwiseConvolution
 
 
@@ -112,7 +113,7 @@ def same_padding(x, *, size, strides):
 
 def max_pool(x, *, size, strides, padding='VALID'):
   """Keras `MaxPooling2D`."""
-  return nn.max_pool(x, (size, size), (strides, strides), padding)
+  return max_pooling.max_pool(x, size, strides, padding)
 
 
 def average_pool(x, *, size):

@@ -32,4 +32,17 @@ class Trunk:
     """Boundary activations of images `[B, H, W, 3]` in [0, 1], by layer name."""
     images = preprocessing.resize(images, self.image_size)
     images = preprocessing.IMAGENET_MODES[self.preprocessing](images)
-    return self.graph.apply(self.variables, images)
+    activations = self.graph.apply(self.variables, images)
+    return {name: a.astype(images.dtype) for name, a in activations.items()}
+
+
+def cast_kernels(variables: Any, dtype: str) -> Any:
+  """The variables with the convolutions' kernels, and so their products, in `dtype`.
+
+  Batch norms, biases and what crosses the cut keep their precision.
+  """
+
+  def cast(path, leaf):
+    return leaf.astype(dtype) if path[-1].key == 'kernel' else leaf
+
+  return jax.tree_util.tree_map_with_path(cast, variables)

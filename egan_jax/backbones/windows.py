@@ -1,6 +1,10 @@
 """What a sliding kernel sees: padding and windows, forward and turned round."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 
 
 def padding_of(shape, kernel_shape, strides: int, padding: str):
@@ -35,3 +39,56 @@ def windows_of(x: jax.Array, size: tuple[int, int], strides: int):
       rows = slice(i, i + last_row + 1, strides)
       columns = slice(j, j + last_column + 1, strides)
       yield x[:, rows, columns]
+
+
+def turn_round(
+  phases: Callable[[Any], jax.Array],
+  outputs: Any,
+  shape: tuple[int, ...],
+  kernel_shape: tuple[int, ...],
+  strides: int,
+  padding: str,
+) -> jax.Array:
+  """From a map for every output pixel back to one for every input pixel.
+
+  With strides s, input pixels whose padded positions agree modulo s are seen by the
+  same taps. Each such phase is a stride-1 sum over its own taps, `ceil(kernel / s)`
+  along an axis, so no zeros between spread outputs are ever multiplied.
+
+  Args:
+    phases: makes all phases `[B, h, w, s, s, C]` of padded outputs
+      `[B, h + n - 1, w + m - 1, ...]`, where `(n, m)` is `taps_of_a_phase`: position
+      u of phase p takes what padded output u + n - 1 - a gives through tap a s + p.
+    outputs: arrays `[B, h', w', ...]` in the output's positions.
+    shape: of the input, `[B, H, W, C]`.
+    kernel_shape: rows and columns first.
+    strides: the same along both axes.
+    padding: of the forward operation, 'SAME' or 'VALID'.
+
+  Returns:
+    `[B, H, W, C]`.
+  """
+  taps = taps_of_a_phase(kernel_shape, strides)
+  out_shape = jax.tree.leaves(outputs)[0].shape
+  pads, starts = [], []
+  for axis, (low, _) in enumerate(padding_of(shape, kernel_shape, strides, padding)):
+    first, start = divmod(low, strides)
+    positions = -(-(low + shape[axis + 1]) // strides) - first
+    before = taps[axis] - 1 - first
+    pads.append((before, positions + first - out_shape[axis + 1], 0))
+    starts.append(start)
+
+  def pad(a):
+    edges = [(0, 0, 0), *pads, *[(0, 0, 0)] * (a.ndim - 3)]
+    return jax.lax.pad(a, jnp.zeros((), a.dtype), edges)
+
+  turned = phases(jax.tree.map(pad, outputs))
+  batch, rows, columns = turned.shape[:3]
+  spread = turned.swapaxes(2, 3).reshape(batch, rows * strides, columns * strides, -1)
+  top, left = starts
+  return spread[:, top : top + shape[1], left : left + shape[2]]
+
+
+def taps_of_a_phase(kernel_shape: tuple[int, ...], strides: int) -> tuple[int, int]:
+  """The most taps of a kernel, along rows and columns, that see one input pixel."""
+  return -(-kernel_shape[0] // strides), -(-kernel_shape[1] // strides)

@@ -3,19 +3,28 @@
 The order: the run's own newest checkpoint, else pre-trained weights, else random
 ones. A checkpoint holds what comes after the cut; the frozen trunks come from the
 weights again, and their fingerprints must be those of the run's first start.
+
+It holds the folds there are, whatever devices and hosts they ran on, so a run may
+resume on others.
 """
 
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
+from egan_jax import hosts
 from egan_jax.errors import UserError
 from egan_jax.state import GameState
 
 
 class Checkpoints:
-  """The checkpoints of one run, one per saved epoch; the last two are kept."""
+  """The checkpoints of one run, one per saved epoch; the last two are kept.
+
+  Only the first host reads and writes them; its folder need not be shared.
+  """
 
   def __init__(self, folder: Path, fingerprints: dict[str, str]):
     """Opens a folder.
@@ -25,43 +34,67 @@ class Checkpoints:
       fingerprints: SHA-256 of each network's weights before training.
     """
     self._fingerprints = fingerprints
-    self._manager = ocp.CheckpointManager(
-      folder.absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=2)
-    )
+    self._manager = None
+    if hosts.is_first():
+      folder.mkdir(parents=True, exist_ok=True)
+      self._manager = ocp.CheckpointManager(
+        folder.absolute(),
+        options=ocp.CheckpointManagerOptions(
+          max_to_keep=2,
+          create=False,  # orbax does so for all hosts or none
+          multiprocessing_options=ocp.options.MultiprocessingOptions(
+            active_processes={0}
+          ),
+        ),
+      )
 
   def __enter__(self):
     return self
 
   def __exit__(self, *exception):
-    self._manager.wait_until_finished()
-    self._manager.close()
+    if self._manager:
+      self._manager.wait_until_finished()
+      self._manager.close()
 
   def save(self, epoch: int, states: GameState) -> None:
-    """Saves all folds' states after an epoch, in the background."""
-    self._manager.save(
-      epoch,
-      args=ocp.args.Composite(
-        states=ocp.args.StandardSave(states),
-        fingerprints=ocp.args.JsonSave(self._fingerprints),
-      ),
-    )
+    """Saves all folds' states, NumPy arrays, after an epoch, in the background."""
+    if self._manager:
+      self._manager.save(
+        epoch,
+        args=ocp.args.Composite(
+          states=ocp.args.StandardSave(states),
+          fingerprints=ocp.args.JsonSave(self._fingerprints),
+        ),
+      )
 
-  def restore(self, states: GameState) -> tuple[GameState, int]:
-    """The newest saved states and their epoch, or `states` as given and 0.
+  def restore(self, shapes: GameState) -> tuple[GameState | None, int]:
+    """The newest saved states, NumPy arrays, and their epoch; None and 0 if none.
+
+    Args:
+      shapes: what is to be restored, as of `jax.eval_shape`.
 
     Raises:
       UserError: the weights are not those the run began with.
     """
-    epoch = self._manager.latest_step()
-    if epoch is None:
-      return states, 0
+    saved: dict[str, Any] = {}
+
+    def read() -> int:
+      epoch = self._manager.latest_step()
+      if epoch is not None:
+        saved['states'] = self._read(epoch, shapes)
+      return epoch or 0
+
+    epoch = hosts.on_first(read)
+    if not epoch:
+      return None, 0
+    empty = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    return hosts.broadcast(saved.get('states', empty)), epoch
+
+  def _read(self, epoch: int, shapes: GameState) -> GameState:
     saved = self._manager.restore(
       epoch,
       args=ocp.args.Composite(
-        states=ocp.args.StandardRestore(
-          jax.tree.map(ocp.utils.to_shape_dtype_struct, states)
-        ),
-        fingerprints=ocp.args.JsonRestore(),
+        states=ocp.args.StandardRestore(shapes), fingerprints=ocp.args.JsonRestore()
       ),
     )
     if saved.fingerprints != self._fingerprints:
@@ -74,4 +107,4 @@ class Checkpoints:
         f'the weights of the {" and ".join(changed)} are not those this run began with:'
         ' give it the same weight file, or another workdir'
       )
-    return saved.states, epoch
+    return saved.states

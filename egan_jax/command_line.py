@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from absl import app, flags, logging
 
+from egan_jax import compilation_cache
 from egan_jax.errors import UserError
 
 
@@ -41,6 +42,7 @@ def run(
         raise UserError(f'--{flag.name} is missing')
     if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.WARNING)  # JAX and orbax have much to say at INFO
+    compilation_cache.enable()
     main()
 
   try:

@@ -33,6 +33,10 @@ def default() -> ml_collections.ConfigDict:
   config.learning_rate = 1e-4  # of Adam, both networks
   config.dropout_rate = 0.2  # before the discriminator's last unit
   config.checkpoint_every = 10  # epochs
+  config.trunk_dtype = 'float32'  # of the frozen convolutions; or 'bfloat16'
+  config.images_at_once = 512  # generated 32 px images in the trunk: bounds memory
+  config.activation_memory_share = 0.25  # of available RAM; the rest goes to disk
+  config.majority_devices = 1  # devices that share each batch of a fold
 
   config.generator_backbone = 'DenseNet121'
   config.discriminator_backbone = 'DenseNet121'
@@ -52,6 +56,7 @@ _CHOICES = {
   'dataset': sources.DATASETS,
   'preprocess': ('scale', 'imagenet'),
   'head_activation': ('linear', 'sigmoid'),
+  'trunk_dtype': ('float32', 'bfloat16'),
 }
 _AT_LEAST_ONE = (
   'num_minority',
@@ -60,6 +65,8 @@ _AT_LEAST_ONE = (
   'num_epochs',
   'batch_size',
   'checkpoint_every',
+  'images_at_once',
+  'majority_devices',
   'image_size',
 )
 
@@ -87,6 +94,11 @@ def check(config: Mapping[str, Any]) -> None:
   for field in _AT_LEAST_ONE:
     if config[field] < 1:
       raise UserError(f'config.{field}={config[field]}: it must be at least 1')
+  if config['batch_size'] % config['majority_devices']:
+    raise UserError(
+      f'config.batch_size={config["batch_size"]} cannot be split evenly over'
+      f' config.majority_devices={config["majority_devices"]}'
+    )
   if config['minority_class'] == config['majority_class']:
     raise UserError(
       f'config.minority_class and config.majority_class are both'
@@ -96,6 +108,8 @@ def check(config: Mapping[str, Any]) -> None:
     raise UserError('config.learning_rate must be positive and finite')
   if not 0 <= config['dropout_rate'] < 1:
     raise UserError('config.dropout_rate must be in [0, 1)')
+  if not 0 <= config['activation_memory_share'] <= 1:
+    raise UserError('config.activation_memory_share must be in [0, 1]')
   if not 0 <= config['seed'] < 2**32:  # JAX drops higher bits
     raise UserError('config.seed must be in [0, 2**32)')
   if config['nash_threshold'] < 0:

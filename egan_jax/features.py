@@ -8,9 +8,9 @@ Images are a .npy file of uint8 `[N, H, W, 3]` or a folder of image files.
 import functools
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,21 +21,13 @@ from tqdm import tqdm
 from egan_jax import backbones, command_line, pretrained
 from egan_jax.backbones import graph, preprocessing
 from egan_jax.backbones.trunk import Trunk
+from egan_jax.data.batches import Images, padded_batches
 from egan_jax.errors import UserError
 from egan_jax.models.pooling import pool
 from egan_jax.reporting import run_files
 from egan_jax.state import load_variables
 
 BATCH_SIZE = 64
-
-
-class Images(Protocol):
-  """What is asked of images: a uint8 array `[N, H, W, 3]` or its like on disk."""
-
-  shape: tuple[int, ...]
-  dtype: np.dtype
-
-  def __getitem__(self, indices: slice) -> np.ndarray: ...
 
 
 class ImageFiles:
@@ -157,21 +149,11 @@ def run(trunk: Trunk, pooling: str, images: Images, batch_size: int) -> np.ndarr
   """Pooled features float32 `[N, C]` of uint8 images `[N, H, W, 3]`."""
   parts = []
   with tqdm(total=images.shape[0], unit='image', disable=None) as bar:
-    for batch in _batches(images, batch_size):
-      count = min(batch_size, images.shape[0] - batch_size * len(parts))
+    for batch, count in padded_batches(images, min(batch_size, images.shape[0])):
       features = _run_batch(trunk, batch, pooling)
       parts.append(np.asarray(features)[:count])
       bar.update(count)
   return np.concatenate(parts)
-
-
-def _batches(images: Images, batch_size: int) -> Iterator[np.ndarray]:
-  """Batches uint8 `[batch_size, H, W, 3]`, the last one padded: one compilation."""
-  batch_size = min(batch_size, images.shape[0])
-  for start in range(0, images.shape[0], batch_size):
-    batch = images[start : start + batch_size]
-    missing = batch_size - len(batch)
-    yield np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)))
 
 
 @functools.partial(jax.jit, static_argnames='pooling')

@@ -68,8 +68,8 @@ def optimizer(learning_rate: float, labels: Any) -> optax.GradientTransformation
   """Adam for trainable leaves; frozen ones get no update and no state.
 
   Keras's Adam (epsilon 1e-7, the rest as in optax); Keras adds epsilon before
-  the bias correction of the second moment and optax after, which matters only
-  where gradients are below about 1e-6.
+  the bias correction of the second moment and optax after, which matters where
+  gradients are below about 1e-5 in the first steps and 1e-6 later.
   """
   return optax.partition(
     {

@@ -1,9 +1,14 @@
-"""The command line: `python -m egan_jax.main --config=FILE --workdir=DIR`."""
+"""The command line: `python -m egan_jax.main --config=FILE --workdir=DIR`.
+
+On several hosts (docs/parallel.md), the same command on each, with three flags more.
+"""
+
+import contextlib
 
 from absl import flags
 from ml_collections import config_flags
 
-from egan_jax import command_line, train, workdir
+from egan_jax import command_line, hosts, train, workdir
 from egan_jax.errors import UserError
 from egan_jax.reporting import tables
 
@@ -16,13 +21,46 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder for all that the run writes; a stopped run resumes there.'
 )
+_PROFILE = flags.DEFINE_string(
+  'profile', None, 'Folder for a jax.profiler trace of one epoch (docs/speed.md).'
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+  'distributed',
+  False,
+  'Run on the hosts of which SLURM, Open MPI or a TPU pod tells this one.',
+)
+_COORDINATOR_ADDRESS = flags.DEFINE_string(
+  'coordinator_address', None, 'Of several hosts, the first: HOST:PORT, a free port.'
+)
+_NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many hosts run.')
+_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which this is, from 0.')
 
 
 def main() -> None:
-  """Runs one config and prints its result."""
-  summary = train.train_and_evaluate(_CONFIG.value, _WORKDIR.value)
-  print(tables.result_table(summary))
-  print(f'\n{workdir.describe_files(_WORKDIR.value)}')
+  """Runs one config and prints its result, on the first host."""
+  with _join_hosts():
+    summary = train.train_and_evaluate(_CONFIG.value, _WORKDIR.value, _PROFILE.value)
+    if hosts.is_first():
+      print(tables.result_table(summary))
+      print(f'\n{workdir.describe_files(_WORKDIR.value)}')
+
+
+def _join_hosts() -> contextlib.AbstractContextManager:
+  """What the flags say of other hosts; `UserError` if they make no sense."""
+  given = (_COORDINATOR_ADDRESS, _NUM_PROCESSES, _PROCESS_ID)
+  missing = [f'--{flag.name}' for flag in given if flag.value is None]
+  if len(missing) == len(given):
+    return hosts.join() if _DISTRIBUTED.value else contextlib.nullcontext()
+  if missing:
+    raise UserError(f'several hosts need {", ".join(missing)} too')
+  address, number, this = (flag.value for flag in given)
+  if not (address.rpartition(':')[0] and address.rpartition(':')[2].isdigit()):
+    raise UserError(f'--coordinator_address={address}: it must be HOST:PORT')
+  if not 0 <= this < number:
+    raise UserError(
+      f'--process_id={this}: with --num_processes={number} it must be 0 to {number - 1}'
+    )
+  return hosts.join(address, number, this)
 
 
 def _parse_flags(arguments: list[str]) -> list[str]:

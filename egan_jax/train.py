@@ -19,21 +19,21 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from egan_jax import backbones, pretrained, steps, workdir
+from egan_jax import backbones, hosts, pretrained, steps, workdir
 from egan_jax import config as egan_config
 from egan_jax import state as egan_state
 from egan_jax.checkpoints import Checkpoints
-from egan_jax.data import sources
-from egan_jax.data.activation_cache import compute_boundary_activations
+from egan_jax.compiled_steps import compile_epoch, compile_score, generate
+from egan_jax.data import activation_files, sources
+from egan_jax.data.activation_cache import ActivationCache
 from egan_jax.data.draws import Draws, draw
 from egan_jax.data.two_classes import TwoClasses
+from egan_jax.epoch_log import EpochLog
 from egan_jax.evaluation import epoch_records, nash
-from egan_jax.reporting import report, run_files, tensorboard
+from egan_jax.parallel import ROWS, Layout, lay_out
+from egan_jax.reporting import report, run_files
 from egan_jax.reporting.environment import describe_environment
 from egan_jax.state import GameState, Player
-
-# Only bounds memory; every test image is scored whatever it is.
-_SCORE_BATCH_SIZE = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,33 +57,45 @@ class Game:
   is_minority: np.ndarray
 
 
-def train_and_evaluate(config: ml_collections.ConfigDict, folder: str) -> dict:
+def train_and_evaluate(
+  config: ml_collections.ConfigDict, folder: str, profile: str | None = None
+) -> dict:
   """Trains all folds of a config and evaluates them after every epoch.
 
   The same call on the same folder resumes a run that was stopped, and returns the
-  summary of one that is finished.
+  summary of one that is finished. Every host makes it; the first one writes.
 
   Args:
     config: as of `config.default`.
     folder: the workdir; whatever the run writes goes there.
+    profile: a folder for a `jax.profiler` trace of one epoch, the second of this
+      session if there are two.
 
   Returns:
     The summary, as in summary.json.
 
   Raises:
-    UserError: bad input, or a loss that is not finite.
+    UserError: bad input, or a loss that is not finite; on all hosts.
   """
   config = config.to_dict()
   folder = Path(folder).absolute()
+  hosts.check_same('config', config)
   egan_config.check(config)
-  workdir.check(folder, config)
-  if (finished := workdir.read_summary(folder)) is not None:
+  if (finished := hosts.on_first(lambda: _find_finished(folder, config))) is not None:
     return finished
 
   seconds = defaultdict(float)
   with _timed(seconds, 'setup'):
-    images, draws = _load_images(config)
-    game = _set_up(config, images, draws)
+    layout = lay_out(config['num_folds'], config['majority_devices'])
+    with hosts.together():
+      images, draws = _load_images(config)
+      game = _set_up(config, images, draws)
+    fingerprints = {
+      'generator': game.generator.fingerprint,
+      'discriminator': game.discriminator.fingerprint,
+    }
+    used = _describe_draws(images, draws)
+    hosts.check_same('weights and images', {**fingerprints, **used})
     keys = _make_fold_keys(config['seed'], config['num_folds'])
     create = functools.partial(
       egan_state.create_game_state,
@@ -93,42 +105,62 @@ def train_and_evaluate(config: ml_collections.ConfigDict, folder: str) -> dict:
       dropout_rate=config['dropout_rate'],
       head_activation=config['head_activation'],
     )
-    states = jax.block_until_ready(jax.jit(jax.vmap(create))(keys))
-  workdir.begin(folder, config, _describe_draws(images, draws))
-  fingerprints = {
-    'generator': game.generator.fingerprint,
-    'discriminator': game.discriminator.fingerprint,
-  }
+    states = layout.jit(jax.vmap(create), in_specs=(ROWS,))(layout.split(keys))
+    jax.block_until_ready(states)
+  hosts.on_first(lambda: workdir.begin(folder, config, used))
   with Checkpoints(folder / workdir.CHECKPOINTS, fingerprints) as checkpoints:
-    states, first_epoch = checkpoints.restore(states)
+    saved, first_epoch = checkpoints.restore(jax.eval_shape(jax.vmap(create), keys))
+    if saved is not None:
+      states = layout.split(saved)
     states, scores = _train(
-      config, folder, game, states, keys, first_epoch, checkpoints, seconds
+      config,
+      folder,
+      layout,
+      game,
+      states,
+      keys,
+      first_epoch,
+      checkpoints,
+      seconds,
+      profile,
     )
 
-  records = run_files.read_records(folder / workdir.METRICS)
-  summary = {
-    'parameters': _count_parameters(jax.eval_shape(create, keys[0]), game),
-    'weights_sha256': fingerprints,
-    **report.summarise(records, config['nash_threshold'], config['stop_at_nash']),
-    'resumed_from_epoch': first_epoch,  # the seconds are of this session alone
-    'seconds': {name: round(seconds[name], 3) for name in _PHASES},
-    'environment': describe_environment(),
-  }
-  report.draw_figures(
-    folder / workdir.FIGURES,
-    records,
-    scores,
-    images.test_is_minority,
-    images.minority[draws.minority],
-    _generate(states, game.minority),
-    summary['protocols']['honest']['label'],
-  )
-  report.write_scores(
-    folder / workdir.SCORES, scores, images.test_is_minority, images.test_indices
-  )
-  # Last: a workdir with a summary is a finished run.
-  run_files.write_json(folder / workdir.SUMMARY, summary)
-  return summary
+  hosts.enter('after training')
+  generated = generate(layout, states.generator, game.minority)
+
+  def write_report() -> dict:
+    records = run_files.read_records(folder / workdir.METRICS)
+    summary = {
+      'parameters': _count_parameters(jax.eval_shape(create, keys[0]), game),
+      'weights_sha256': fingerprints,
+      **report.summarise(records, config['nash_threshold'], config['stop_at_nash']),
+      'resumed_from_epoch': first_epoch,  # the seconds are of this session alone
+      'seconds': {name: round(seconds[name], 3) for name in _PHASES},
+      'environment': describe_environment(),
+    }
+    report.draw_figures(
+      folder / workdir.FIGURES,
+      records,
+      scores,
+      images.test_is_minority,
+      images.minority[draws.minority],
+      generated,
+      summary['protocols']['honest']['label'],
+    )
+    report.write_scores(
+      folder / workdir.SCORES, scores, images.test_is_minority, images.test_indices
+    )
+    # Last: a workdir with a summary is a finished run.
+    run_files.write_json(folder / workdir.SUMMARY, summary)
+    return workdir.read_summary(folder)
+
+  return hosts.on_first(write_report)
+
+
+def _find_finished(folder: Path, config: dict) -> dict | None:
+  """The summary of a run that is finished, if the workdir may be used at all."""
+  workdir.check(folder, config)
+  return workdir.read_summary(folder)
 
 
 _PHASES = ('setup', 'compile', 'train', 'evaluate')
@@ -164,19 +196,18 @@ def _set_up(config: dict, images: TwoClasses, draws: Draws) -> Game:
   load = functools.cache(pretrained.load)
   generator = _make_player(config, 'generator', load)
   discriminator = _make_player(config, 'discriminator', load)
-  drawn = compute_boundary_activations(
-    generator.trunk, images.minority[draws.minority.ravel()]
+  cache = ActivationCache(
+    activation_files.default_folder(), config['activation_memory_share']
   )
+  drawn = cache.compute(generator.trunk, images.minority[draws.minority.ravel()])
   return Game(
     generator=generator,
     discriminator=discriminator,
     minority=jax.tree.map(
       lambda a: a.reshape(*draws.minority.shape, *a.shape[1:]), drawn
     ),
-    majority=compute_boundary_activations(
-      discriminator.trunk, images.majority[draws.majority]
-    ),
-    test=compute_boundary_activations(discriminator.trunk, images.test),
+    majority=cache.compute(discriminator.trunk, images.majority[draws.majority]),
+    test=cache.compute(discriminator.trunk, images.test),
     is_minority=images.test_is_minority,
   )
 
@@ -196,6 +227,7 @@ def _make_player(config: dict, role: str, load: Callable) -> Player:
     config['image_size'],
     _split_seed(config['seed'])[role],
     load=load,
+    trunk_dtype=config['trunk_dtype'],
   )
 
 
@@ -208,66 +240,58 @@ def _make_fold_keys(seed: int, num_folds: int) -> jax.Array:
 def _train(
   config: dict,
   folder: Path,
+  layout: Layout,
   game: Game,
   states: GameState,
   keys: jax.Array,
   first_epoch: int,
   checkpoints: Checkpoints,
   seconds: dict[str, float],
+  profile: str | None,
 ) -> tuple[GameState, np.ndarray]:
   """Trains after `first_epoch` to the end; the states and scores `[F, T]`."""
   logging.info('training from epoch %d', first_epoch + 1)
-  metrics_file = folder / workdir.METRICS
-  run_files.truncate_records(metrics_file, first_epoch)
-  records = run_files.read_records(metrics_file)
-  active = _find_active_folds(config, records)
   epochs = range(first_epoch + 1, config['num_epochs'] + 1)
-  bar = tqdm(epochs, desc='compiling', unit='epoch', disable=None)
-  with _timed(seconds, 'compile'):
-    train_epoch, score = _compile(game, states, keys, config['batch_size'])
-  with _timed(seconds, 'evaluate'):
-    scores = np.array(score(states.discriminator))
+  with EpochLog(folder, first_epoch) as log:
+    active = _find_active_folds(config, log.records)
+    hidden = None if hosts.is_first() else True  # None: shown on a terminal
+    bar = tqdm(epochs, desc='compiling', unit='epoch', disable=hidden)
+    with _timed(seconds, 'compile'):
+      train_epoch = compile_epoch(
+        layout,
+        states,
+        game.discriminator.trunk,
+        game.majority,
+        game.minority,
+        keys,
+        config['batch_size'],
+        # As many pixels, whatever the size of the images.
+        max(1, config['images_at_once'] * 32**2 // config['image_size'] ** 2),
+      )
+      score = compile_score(layout, states.discriminator, game.test)
+    with _timed(seconds, 'evaluate'):
+      scores = layout.gather(score(states.discriminator))
 
-  bar.set_description('training')
-  with contextlib.closing(tensorboard.open_writer(folder, first_epoch + 1)) as writer:
+    bar.set_description('training')
     for epoch in bar:
       if not active.any():
         break
-      with _timed(seconds, 'train'):
+      hosts.enter(f'in epoch {epoch}')
+      profiled = profile and epoch == epochs[:2][-1]
+      tracing = jax.profiler.trace(profile) if profiled else contextlib.nullcontext()
+      with tracing, _timed(seconds, 'train'):
         states, terms = jax.block_until_ready(train_epoch(states, active))
       with _timed(seconds, 'evaluate'):
-        scores = np.array(score(states.discriminator))
+        terms, scores = layout.gather((terms, score(states.discriminator)))
         epoch_records.check_finite(epoch, active, terms, scores)
         new = epoch_records.make_records(epoch, active, terms, scores, game.is_minority)
-      run_files.append_records(metrics_file, new)
-      tensorboard.write_epoch(writer, new)
-      records += new
-      active = _find_active_folds(config, records)
+      log.append(new)
+      active = _find_active_folds(config, log.records)
       last = epoch == epochs[-1] or not active.any()
       if last or epoch % config['checkpoint_every'] == 0:
-        checkpoints.save(epoch, states)
+        checkpoints.save(epoch, layout.gather(states))
       bar.set_postfix_str(epoch_records.describe_progress(new))
   return states, scores
-
-
-def _compile(game: Game, states: GameState, keys: jax.Array, batch_size: int):
-  """Compiles one epoch and one evaluation of all folds, ahead of time."""
-  active = jnp.ones(len(keys), bool)
-  trunk, majority, minority = game.discriminator.trunk, game.majority, game.minority
-  train_epoch = (
-    jax.jit(steps.train_folds_epoch, static_argnames='batch_size', donate_argnums=0)
-    .lower(states, active, trunk, majority, minority, keys, batch_size=batch_size)
-    .compile()
-  )
-  score = (
-    jax.jit(steps.score_folds, static_argnames='batch_size')
-    .lower(states.discriminator, game.test, batch_size=_SCORE_BATCH_SIZE)
-    .compile()
-  )
-  return (
-    lambda states, active: train_epoch(states, active, trunk, majority, minority, keys),
-    lambda discriminators: score(discriminators, game.test),
-  )
 
 
 def _find_active_folds(config: dict, records: list[dict]) -> np.ndarray:
@@ -277,13 +301,6 @@ def _find_active_folds(config: dict, records: list[dict]) -> np.ndarray:
     epochs = nash.find_nash_epochs(records, config['nash_threshold'])
     active = np.array([epoch is None for epoch in epochs])
   return active
-
-
-def _generate(states: GameState, minority: steps.Boundary) -> np.ndarray:
-  """Images `[F, n, 32, 32, 3]` as the discriminators saw them in the last step."""
-  generators = states.generator
-  images, _ = jax.jit(jax.vmap(steps.generate))(generators, generators.params, minority)
-  return np.asarray(images)
 
 
 def _count_parameters(state: GameState, game: Game) -> dict:

@@ -18,6 +18,10 @@ CHECKPOINTS = 'checkpoints'
 FIGURES = 'figures'
 
 
+# Where and how fast a run is computed, not what it is; they may change on resuming.
+_PLACEMENT = {'majority_devices', 'images_at_once', 'activation_memory_share'}
+
+
 def check(workdir: Path, config: Mapping[str, Any]) -> None:
   """Checks, without touching anything, that a run with `config` may use a folder.
 
@@ -33,7 +37,9 @@ def check(workdir: Path, config: Mapping[str, Any]) -> None:
     return
   held = _read_json(workdir / CONFIG)
   differing = sorted(
-    field for field in {*held, *config} if held.get(field) != config.get(field)
+    field
+    for field in {*held, *config} - _PLACEMENT
+    if held.get(field) != config.get(field)
   )
   if differing:
     field = differing[0]

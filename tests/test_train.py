@@ -123,6 +123,35 @@ def _assert_same_result(workdir, other, resumed_from=0):
   assert _checkpoints(workdir) == _checkpoints(other)
 
 
+def test_speed_settings_do_not_change_the_game(finished, tmp_path, monkeypatch):
+  """On disk instead of in memory, in chunks, and watched by the profiler."""
+  monkeypatch.setenv('EGAN_ACTIVATIONS_DIR', str(tmp_path / 'activations'))
+  profile = tmp_path / 'profile'
+  config = _make_config(images_at_once=4, activation_memory_share=0.0)
+  train.train_and_evaluate(config, tmp_path / 'run', profile=str(profile))
+  (trace,) = profile.rglob('*.xplane.pb')
+  assert trace.stat().st_size > 0
+  expected = _read_scores(finished)['scores']
+  np.testing.assert_allclose(
+    _read_scores(tmp_path / 'run')['scores'],
+    expected,
+    atol=1e-3 * np.abs(expected).max(),
+  )
+
+
+def _losses(record):
+  return {name: value for name, value in record.items() if name.startswith('loss')}
+
+
+def test_bfloat16_trunk_plays_almost_the_same_game(finished, tmp_path):
+  train.train_and_evaluate(_make_config(trunk_dtype='bfloat16'), tmp_path)
+  first, expected = (
+    _losses(_read_records(workdir)[0]) for workdir in (tmp_path, finished)
+  )
+  assert first != expected
+  assert first == pytest.approx(expected, rel=0.02)
+
+
 class TestWorkdir:
   """What one run leaves behind."""
 
@@ -315,10 +344,10 @@ class TestLossThatIsNotFinite:
   def test_names_it_and_keeps_the_last_checkpoint(
     self, finished, tmp_path, monkeypatch
   ):
-    compile_epoch = train._compile
+    compile_epoch = train.compile_epoch
 
     def compile_what_goes_wrong(*arguments):
-      train_epoch, score = compile_epoch(*arguments)
+      train_epoch = compile_epoch(*arguments)
 
       def train_wrongly(states, active):
         bad = states.generator.step[1] >= 3 * 3  # three steps make an epoch
@@ -326,10 +355,10 @@ class TestLossThatIsNotFinite:
         worse = terms['generator'].at[1].add(jnp.where(bad, jnp.nan, 0))
         return states, {**terms, 'generator': worse}
 
-      return train_wrongly, score
+      return train_wrongly
 
     with monkeypatch.context() as patch:
-      patch.setattr(train, '_compile', compile_what_goes_wrong)
+      patch.setattr(train, 'compile_epoch', compile_what_goes_wrong)
       with pytest.raises(UserError) as caught:
         train.train_and_evaluate(_make_config(), tmp_path)
     message = str(caught.value)

@@ -74,6 +74,14 @@ def test_another_config(changes, part, config, tmp_path):
   assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+  'field', ['majority_devices', 'images_at_once', 'activation_memory_share']
+)
+def test_where_a_run_is_computed_may_change(field, config, tmp_path):
+  workdir.begin(tmp_path, config, DRAWS)
+  workdir.check(tmp_path, {**config, field: 0.5})
+
+
 def test_numbers_survive_the_file(config, tmp_path):
   config = {**config, 'learning_rate': 0.1 + 0.2}
   workdir.begin(tmp_path, config, DRAWS)

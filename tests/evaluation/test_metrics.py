@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk_metrics
 
+from egan_jax.errors import UserError
 from egan_jax.evaluation.metrics import (
+  FURTHER_METRICS,
   METRICS,
+  PROBABILITY_METRICS,
+  best_constant_floor,
   constant_predictor_floor,
+  evaluate_probabilities,
   evaluate_scores,
 )
 
@@ -57,8 +62,12 @@ def test_agrees_with_scikit_learn(seed):
     'balanced_accuracy': sk_metrics.balanced_accuracy_score(is_minority, called),
     'auroc': sk_metrics.roc_auc_score(is_minority, -scores),
     'average_precision': sk_metrics.average_precision_score(is_minority, -scores),
+    'specificity': sk_metrics.recall_score(~is_minority, ~called),
+    'accuracy': sk_metrics.accuracy_score(is_minority, called),
+    'matthews_correlation': sk_metrics.matthews_corrcoef(is_minority, called),
   }
-  assert {name: result[name] for name in METRICS} == pytest.approx(expected)
+  names = METRICS + FURTHER_METRICS
+  assert {name: result[name] for name in names} == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -135,3 +144,104 @@ def test_constant_predictor_floor(num_minority, num_majority):
 def test_refuses_what_has_no_metrics(scores, is_minority, message):
   with pytest.raises(ValueError, match=message):
     evaluate_scores(scores, is_minority)
+
+
+@pytest.fixture
+def noisy():
+  """Scores `[300]` of 100 minority and 200 majority images, classes, P(minority)."""
+  rng = np.random.default_rng(3)
+  is_minority = np.arange(300) < 100
+  scores = rng.normal(size=300) - 1.5 * is_minority
+  return scores, is_minority, 1 / (1 + np.exp(2 * scores + 1))
+
+
+def test_a_threshold_is_a_shift_of_the_scores(noisy):
+  scores, is_minority, _ = noisy
+  shifted = evaluate_scores(scores - 0.75, is_minority)
+  assert evaluate_scores(scores, is_minority, threshold=0.75) == pytest.approx(shifted)
+  # Strictly below it: a score at the threshold is majority.
+  assert evaluate_scores([1.0, 2.0], [1, 0], threshold=1.0)['minority_correct'] == 0
+
+
+@pytest.mark.parametrize('copies', [2, 7])
+def test_a_prior_is_a_test_set_with_more_majority_images(noisy, copies):
+  scores, is_minority, probabilities = noisy
+  repeats = np.where(is_minority, 1, copies)
+  expected = evaluate_scores(
+    scores.repeat(repeats),
+    is_minority.repeat(repeats),
+    0.2,
+    probabilities=probabilities.repeat(repeats),
+  )
+  prior = 100 / (100 + 200 * copies)
+  result = evaluate_scores(scores, is_minority, 0.2, prior, probabilities)
+  names = METRICS + FURTHER_METRICS + PROBABILITY_METRICS
+  for name in names:
+    assert result[name] == pytest.approx(expected[name]), name
+  # The counts stay those of the images there are.
+  assert (result['minority_total'], result['majority_total']) == (100, 200)
+
+
+@pytest.mark.parametrize('prior', [1 / 501, 0.2, 0.5])
+def test_prior_shifted_closed_forms(noisy, prior):
+  scores, is_minority, _ = noisy
+  result = evaluate_scores(scores, is_minority, prior=prior)
+  recall, specificity = result['recall'], result['specificity']
+  false_positives = (1 - prior) * (1 - specificity)
+  precision = prior * recall / (prior * recall + false_positives)
+  assert result['precision'] == pytest.approx(precision)
+  f1 = 2 * precision * recall / (precision + recall)
+  assert result['f1'] == pytest.approx(f1)
+  accuracy = prior * recall + (1 - prior) * specificity
+  assert result['accuracy'] == pytest.approx(accuracy)
+
+
+def test_what_does_not_depend_on_the_prior(noisy):
+  scores, is_minority, _ = noisy
+  here, rare = (evaluate_scores(scores, is_minority, prior=p) for p in (None, 0.001))
+  for name in ('recall', 'specificity', 'balanced_accuracy', 'auroc'):
+    assert here[name] == rare[name]
+  for name in ('precision', 'f1', 'average_precision'):
+    assert rare[name] < here[name]
+
+
+def test_the_prior_of_the_test_set_changes_nothing(noisy):
+  scores, is_minority, probabilities = noisy
+  result, expected = (
+    evaluate_scores(scores, is_minority, 0.0, prior, probabilities)
+    for prior in (1 / 3, None)
+  )
+  assert result == pytest.approx(expected)
+
+
+def test_brier_is_the_mean_squared_error_and_certainty_has_none(noisy):
+  _, is_minority, probabilities = noisy
+  result = evaluate_probabilities(probabilities, is_minority)
+  assert result['brier'] == pytest.approx(np.mean((probabilities - is_minority) ** 2))
+  certain = evaluate_probabilities(is_minority.astype(float), is_minority)
+  assert certain == {'brier': 0.0, 'expected_calibration_error': 0.0}
+
+
+@pytest.mark.parametrize('prior', [None, 0.5, 1 / 501])
+def test_best_constant_floor(prior):
+  floor = best_constant_floor(100, 300, prior)
+  share = 0.25 if prior is None else prior
+  assert floor['accuracy'] == pytest.approx(max(share, 1 - share))
+  assert floor['specificity'] == floor['recall'] == 1
+  assert floor['matthews_correlation'] == 0
+  assert floor['brier'] == pytest.approx(share * (1 - share))
+  assert floor['expected_calibration_error'] == pytest.approx(0)
+  always_minority = constant_predictor_floor(100, 300, prior)
+  assert {name: floor[name] for name in METRICS} == {
+    name: always_minority[name] for name in METRICS
+  }
+  assert floor['f1'] == pytest.approx(2 * share / (1 + share))
+
+
+@pytest.mark.parametrize('prior', [0, 1, -0.1, 500, np.nan])
+def test_a_prior_that_is_no_share_is_refused(noisy, prior):
+  scores, is_minority, probabilities = noisy
+  with pytest.raises(UserError, match='prior='):
+    evaluate_scores(scores, is_minority, prior=prior)
+  with pytest.raises(UserError, match='prior='):
+    evaluate_probabilities(probabilities, is_minority, prior)

@@ -1,0 +1,123 @@
+"""The step functions of a run, compiled for where its folds lie."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from egan_jax import steps
+from egan_jax.backbones.trunk import Trunk
+from egan_jax.parallel import ROWS, SHARED, Layout
+from egan_jax.state import GameState, NetworkState
+
+# Only bounds memory; every test image is scored whatever it is.
+_SCORE_BATCH_SIZE = 512
+
+
+def compile_epoch(
+  layout: Layout,
+  states: GameState,
+  trunk: Trunk,
+  majority: steps.Boundary,
+  minority: steps.Boundary,
+  keys: jax.Array,
+  batch_size: int,
+  images_at_once: int | None = None,
+) -> Callable[[GameState, np.ndarray], tuple[GameState, dict[str, jax.Array]]]:
+  """Compiles one epoch of all folds, ahead of time.
+
+  Args:
+    layout: where the folds are.
+    states: as `layout.split` leaves them.
+    trunk: the discriminator's frozen layers.
+    majority: the discriminator's activations, `[M, ...]`.
+    minority: the generator's, `[F, n, ...]`.
+    keys: `[F]`.
+    batch_size: majority images per step and fold.
+    images_at_once: as of `steps.run_trunk`, on each device.
+
+  Returns:
+    `steps.train_folds_epoch` of split states, which it consumes, and bool `[F]`.
+  """
+  shared = layout.share((trunk, majority))
+  own = layout.split((minority, keys))
+  active = layout.split(np.ones(layout.num_rows, bool))
+  train_epoch = (
+    layout.jit(
+      functools.partial(_train_folds_epoch, batch_size, images_at_once),
+      in_specs=(ROWS, ROWS, SHARED, SHARED, ROWS, ROWS),
+      donate_argnums=0,
+    )
+    .lower(states, active, *shared, *own)
+    .compile()
+  )
+  return lambda states, active: train_epoch(states, layout.split(active), *shared, *own)
+
+
+def compile_score(
+  layout: Layout, discriminators: NetworkState, test: steps.Boundary
+) -> Callable[[NetworkState], jax.Array]:
+  """Compiles the evaluation of all folds: split discriminators to split scores."""
+  test = layout.share(test)
+  score = (
+    layout.jit(_score_folds, in_specs=(ROWS, SHARED))
+    .lower(discriminators, test)
+    .compile()
+  )
+  return lambda discriminators: score(discriminators, test)
+
+
+def generate(
+  layout: Layout, generators: NetworkState, minority: steps.Boundary
+) -> np.ndarray:
+  """Images `[F, n, 32, 32, 3]` as the discriminators saw them in the last step."""
+
+  def run(generators, minority):
+    images, _ = jax.vmap(steps.generate)(generators, generators.params, minority)
+    return images
+
+  run = layout.jit(run, in_specs=(ROWS, ROWS))
+  return layout.gather(run(generators, layout.split(minority)))
+
+
+def _train_folds_epoch(
+  batch_size, images_at_once, states, active, trunk, majority, minority, keys
+):
+  trained, terms = steps.train_folds_epoch(
+    states.replace(discriminator=_split_batches(states.discriminator)),
+    active,
+    trunk,
+    majority,
+    minority,
+    keys,
+    batch_size,
+    images_at_once,
+  )
+  # The next epoch takes what this one gives.
+  discriminator = trained.discriminator.replace(apply_fn=states.discriminator.apply_fn)
+  return trained.replace(discriminator=discriminator), terms
+
+
+def _score_folds(discriminators, test):
+  return steps.score_folds(_split_batches(discriminators), test, _SCORE_BATCH_SIZE)
+
+
+def _split_batches(network: NetworkState) -> NetworkState:
+  """The network, every batch it sees split over the second axis of the mesh.
+
+  A batch that cannot be split evenly stays whole.
+  """
+  parts = jax.sharding.get_abstract_mesh().shape['majority']
+  if parts == 1:
+    return network
+
+  def split(array):
+    if array.shape[0] % parts:
+      return array
+    return jax.lax.with_sharding_constraint(array, jax.P('majority'))
+
+  def apply(variables, boundary, **options):
+    return network.apply_fn(variables, jax.tree.map(split, boundary), **options)
+
+  return network.replace(apply_fn=apply)

@@ -1,0 +1,32 @@
+"""Images read a batch at a time, wherever they are."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+
+class Images(Protocol):
+  """What is asked of images: a uint8 array `[N, H, W, 3]` or its like on disk."""
+
+  shape: tuple[int, ...]
+  dtype: np.dtype
+
+  def __getitem__(self, indices: slice) -> np.ndarray: ...
+
+
+def padded_batches(images: Images, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
+  """Batches of one shape, so that what takes them compiles once.
+
+  Args:
+    images: uint8 `[N, H, W, 3]`, of which a slice at a time is read.
+    batch_size: images per batch.
+
+  Yields:
+    uint8 `[batch_size, H, W, 3]`, the last batch padded with zeros, and how many of
+    them are images.
+  """
+  for start in range(0, images.shape[0], batch_size):
+    batch = images[start : start + batch_size]
+    missing = batch_size - len(batch)
+    yield np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0))), len(batch)

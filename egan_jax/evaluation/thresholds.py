@@ -1,0 +1,233 @@
+"""Where to cut the scores without a minority validation set, and what that promises.
+
+Every rule reads scores of training images only, held out from the scorer, and
+returns a `Threshold`: score < value means minority, as everywhere. Two rules carry
+a guarantee that no assumption about the shape of the scores goes into. Both rest
+on order statistics; a library of conformal predictors would replace a line each.
+"""
+
+import dataclasses
+import math
+from fractions import Fraction
+
+import numpy as np
+from scipy import stats
+
+from egan_jax.errors import UserError
+from egan_jax.evaluation.calibration import Calibration
+from egan_jax.evaluation.checks import check_held_out_scores, check_share
+
+
+@dataclasses.dataclass(frozen=True)
+class Threshold:
+  """A cut, and how far it can be relied on.
+
+  Attributes:
+    value: a score below it means minority. May be infinite.
+    rule: the name of the rule that chose it.
+    promise: in words, what holds for new images and on what condition.
+  """
+
+  value: float
+  rule: str
+  promise: str
+
+  def calls_minority(self, scores: np.ndarray) -> np.ndarray:
+    """Bool `[N]` of scores `[N]`."""
+    return np.asarray(scores, np.float64) < self.value
+
+
+@dataclasses.dataclass(frozen=True)
+class AbstainRegion:
+  """Two cuts with a region between them in which no class is named.
+
+  Attributes:
+    minority: a score below its value means minority.
+    majority: a score of its value or more means majority; at least `minority`.
+  """
+
+  minority: Threshold
+  majority: Threshold
+
+  def decide(self, scores: np.ndarray) -> np.ndarray:
+    """'minority', 'majority' or 'abstain' for each of scores `[N]`."""
+    return np.where(
+      self.minority.calls_minority(scores),
+      'minority',
+      np.where(self.majority.calls_minority(scores), 'abstain', 'majority'),
+    )
+
+
+def zero() -> Threshold:
+  """The paper's cut (section 4): score < 0 means minority."""
+  return Threshold(
+    0.0, 'zero', 'none: no image was asked where specificity or sensitivity would lie'
+  )
+
+
+def target_specificity(
+  majority_scores: np.ndarray, specificity: float = 0.95
+) -> Threshold:
+  """Split-conformal: new majority images are called majority at the rate asked for.
+
+  Of n held-out scores the k-th smallest, k = n + 1 - ceil((n + 1) * specificity),
+  is the cut. A new majority score is equally likely to have any rank among the
+  n + 1, so it is below the cut with probability k / (n + 1) at most (exactly, if
+  scores never tie) (Papadopoulos et al., "Inductive confidence machines for
+  regression", 2002; Vovk, "Conditional validity of inductive conformal predictors",
+  2012). That is an average over held-out sets: given one, the specificity is
+  distributed as Beta(n + 1 - k, k) if scores never tie, and no lower if they do.
+
+  Args:
+    majority_scores: `[n]` of majority images that did not train the scorer.
+    specificity: share of majority images to be called majority, in (0, 1).
+
+  Raises:
+    UserError: n is too small for the level, or the level is not in (0, 1).
+    ValueError: scores are not finite.
+  """
+  scores = np.sort(check_held_out_scores('majority', majority_scores))
+  needed = count_needed_for_specificity(specificity)
+  n = len(scores)
+  if n < needed:
+    raise UserError(
+      f'a specificity of {specificity} needs at least {needed} held-out majority'
+      f' scores and there are {n}; hold out more, or ask for at most {_floor(n / (n + 1))}'
+    )
+  k = n + 1 - math.ceil((n + 1) * _exactly(specificity))
+  low = stats.beta.ppf(0.05, n + 1 - k, k)
+  return Threshold(
+    float(scores[k - 1]),
+    'target_specificity',
+    f'a new majority image is called majority with probability {1 - k / (n + 1):.4f}'
+    f' or more, averaged over draws of the {n} held-out majority images; in 95 of 100'
+    f' draws with {low:.4f} or more. It holds if new images are like those and those'
+    ' did not train the scorer. Of minority images it says nothing',
+  )
+
+
+def count_needed_for_specificity(specificity: float) -> int:
+  """How many held-out majority scores a specificity in (0, 1) takes: 19 for 0.95."""
+  check_share('specificity', specificity)
+  return math.ceil(1 / (1 - _exactly(specificity))) - 1
+
+
+def target_sensitivity(
+  minority_scores: np.ndarray, sensitivity: float, confidence: float = 0.95
+) -> Threshold:
+  """New minority images are found at the rate asked for, with a confidence.
+
+  The cut is put just above the k-th smallest of n scores, with the smallest k whose
+  Clopper-Pearson lower limit (exact, one-sided) for k of n reaches the rate. That
+  limit holds although the scores choose the cut: the share of the minority below
+  the k-th smallest score is distributed as Beta(k, n + 1 - k), whose quantile the
+  limit is (Wilks, "Determination of sample sizes for setting tolerance limits",
+  1941).
+
+  Args:
+    minority_scores: `[n]` of minority images, each by a scorer that it did not
+      train. The limit is exact for images scored by the scorer in use. Those left
+      out one at a time are scored by n others, each with one image less: then it is
+      as good as these are like the one in use.
+    sensitivity: share of minority images to be called minority, in (0, 1).
+    confidence: how sure to be of that, in (0, 1).
+
+  Raises:
+    UserError: n is too small for the level, or a level is not in (0, 1). The
+      message says what n images can promise, and how many it takes.
+    ValueError: scores are not finite.
+  """
+  needed = count_needed_for_sensitivity(sensitivity, confidence)
+  scores = np.sort(check_held_out_scores('minority', minority_scores))
+  n = len(scores)
+  # Clopper-Pearson's lower limit for 1, ..., n of n; it grows with k.
+  limits = stats.beta.ppf(1 - confidence, np.arange(1, n + 1), np.arange(n, 0, -1))
+  if n < needed:
+    raise UserError(
+      f'{n} minority scores cannot promise a sensitivity of {sensitivity}: at a'
+      f' confidence of {confidence} they promise at most {_floor(limits[-1])}, and it'
+      f' takes {needed} minority images; ask for less, or set the specificity instead'
+    )
+  k = int(np.searchsorted(limits[:-1], sensitivity)) + 1
+  precision = np.result_type(scores, np.float32)
+  return Threshold(
+    # The next number of the scores' own precision, so that k of them are below it.
+    float(np.nextafter(scores[k - 1], np.inf, dtype=precision)),
+    'target_sensitivity',
+    f'a new minority image is called minority with probability {limits[k - 1]:.4f} or'
+    f' more, at a confidence of {confidence} over draws of the {n} minority images'
+    f' ({k} of them are below the cut). It holds if new images are like those and'
+    ' none was scored by what it trained; from leave-one-out scores, as far as the'
+    ' scorers left out are like the one in use. Of majority images it says nothing',
+  )
+
+
+def count_needed_for_sensitivity(sensitivity: float, confidence: float = 0.95) -> int:
+  """How many minority scores a sensitivity takes: 29 for 0.9 at 0.95."""
+  check_share('sensitivity', sensitivity)
+  check_share('confidence', confidence)
+  return math.ceil(math.log(1 - confidence) / math.log(sensitivity))
+
+
+def minimum_cost(
+  calibration: Calibration,
+  cost_false_negative: float,
+  cost_false_positive: float,
+  prior: float,
+) -> Threshold:
+  """The cheapest decision if P(minority) is right: Bayes' rule.
+
+  Minority is called where P(minority) * cost_false_negative is greater than
+  P(majority) * cost_false_positive (Elkan, "The foundations of cost-sensitive
+  learning", 2001).
+
+  Args:
+    calibration: turns scores into P(minority).
+    cost_false_negative: of a minority image called majority; only the ratio of the
+      costs matters.
+    cost_false_positive: of a majority image called minority.
+    prior: share of the minority where the decision is made, in (0, 1).
+
+  Raises:
+    UserError: a cost is not positive and finite, or the prior not in (0, 1).
+  """
+  for name, cost in [
+    ('cost_false_negative', cost_false_negative),
+    ('cost_false_positive', cost_false_positive),
+  ]:
+    if not 0 < cost < math.inf:
+      raise UserError(f'{name}={cost}: it must be positive and finite')
+  # The ratio first: the sum of two large costs could overflow.
+  probability = 1 / (1 + cost_false_negative / cost_false_positive)
+  return Threshold(
+    calibration.score_of(probability, prior),
+    'minimum_cost',
+    f'the lowest expected cost at a prior of {prior} and costs of'
+    f' {cost_false_negative} to {cost_false_positive}, calling minority where'
+    f' P(minority) > {probability:.4g}, as far as P(minority) is right'
+    f' ({calibration.promise})',
+  )
+
+
+def abstain_between(specificity: Threshold, sensitivity: Threshold) -> AbstainRegion:
+  """Keeps both promises by naming no class where they contradict each other.
+
+  Args:
+    specificity: of `target_specificity`; minority is called below it only.
+    sensitivity: of `target_sensitivity`; majority is called from it on only. If it
+      is the lower one, both promises hold at either cut, nothing is left open, and
+      the cut is that of the specificity.
+  """
+  if sensitivity.value <= specificity.value:
+    return AbstainRegion(specificity, specificity)
+  return AbstainRegion(specificity, sensitivity)
+
+
+def _exactly(share: float) -> Fraction:
+  """The number that was written: 0.9 is nine tenths, not the nearest double."""
+  return Fraction(repr(float(share)))
+
+
+def _floor(share: float) -> float:
+  """Three digits, never rounded up to more than can be had."""
+  return math.floor(share * 1000) / 1000

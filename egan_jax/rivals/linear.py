@@ -1,0 +1,91 @@
+"""Rivals that fit a logistic regression on standardised features.
+
+Each takes majority features float `[M, C]`, minority features `[n, C]` and a seed
+and returns a `Scorer` of log odds for the majority.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from imblearn.over_sampling import SMOTE, RandomOverSampler
+from imblearn.over_sampling.base import BaseOverSampler
+from imblearn.pipeline import make_pipeline
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from egan_jax.rivals.rival import Scorer
+
+NUM_NEIGHBORS = 5  # of SMOTE's paper
+
+
+def logistic_balanced(majority: np.ndarray, minority: np.ndarray, seed: int) -> Scorer:
+  """Each class counts half, however few its images (King & Zeng 2001).
+
+  "Logistic regression in rare events data", weighting; scikit-learn's
+  `class_weight='balanced'`.
+  """
+  del seed
+  return Scorer(_regress(*_join(majority, minority), class_weight='balanced'))
+
+
+def logistic_logit_adjusted(
+  majority: np.ndarray, minority: np.ndarray, seed: int
+) -> Scorer:
+  """Every image counts the same, and the log odds of the class sizes are taken off.
+
+  Menon et al., "Long-tail learning via logit adjustment", 2021. Their adjusted loss
+  and the adjustment afterwards are one and the same here, where the intercept is
+  free and not penalised.
+  """
+  del seed
+  log_odds = _regress(*_join(majority, minority))
+  adjustment = np.log(len(majority) / len(minority))
+  return Scorer(lambda features: log_odds(features) - adjustment)
+
+
+def smote_logistic(majority: np.ndarray, minority: np.ndarray, seed: int) -> Scorer:
+  """Minority images interpolated until the classes are equal, then regression.
+
+  Chawla et al., "SMOTE: Synthetic minority over-sampling technique", 2002, between
+  each image and its 5 nearest of the minority; fewer if there are not that many.
+  """
+  num_neighbors = min(NUM_NEIGHBORS, len(minority) - 1)
+  wanted = {'sampling_strategy': {False: max(len(majority), len(minority))}}
+  if num_neighbors == 0:
+    sampler = RandomOverSampler(random_state=seed, **wanted)
+    note = 'SMOTE needs two minority images to interpolate: the one is repeated'
+  else:
+    sampler = SMOTE(k_neighbors=num_neighbors, random_state=seed, **wanted)
+    note = ''
+    if num_neighbors < NUM_NEIGHBORS:
+      note = (
+        f'SMOTE with {num_neighbors} neighbours: there are {len(minority)} minority'
+        ' images'
+      )
+  return Scorer(_regress(*_join(majority, minority), sampler), note)
+
+
+def _join(majority: np.ndarray, minority: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Features `[M + n, C]` and bool `[M + n]`, true for the majority."""
+  features = np.concatenate([majority, minority])
+  return features, np.arange(len(features)) < len(majority)
+
+
+def _regress(
+  features: np.ndarray,
+  is_majority: np.ndarray,
+  sampler: BaseOverSampler | str = 'passthrough',
+  class_weight: str | None = None,
+) -> Callable[[np.ndarray], np.ndarray]:
+  """From features `[N, C]` to log odds for the majority `[N]`.
+
+  The prior variance of each weight (scikit-learn's `C`) is one over the number of
+  features, so that the log odds of a standardised image have a prior variance of 1
+  however many features there are. With scikit-learn's default of 1 it would be
+  their number, and a few minority images are learnt by heart.
+  """
+  regression = LogisticRegression(
+    C=1 / features.shape[1], class_weight=class_weight, max_iter=1000
+  )
+  pipeline = make_pipeline(StandardScaler(), sampler, regression)
+  return pipeline.fit(features, is_majority).decision_function

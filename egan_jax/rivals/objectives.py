@@ -1,0 +1,133 @@
+"""What the rivals that train the discriminator's head train it for."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from egan_jax import steps
+from egan_jax.backbones.graph import LayerGraph
+from egan_jax.models.pooling import pool
+from egan_jax.rivals import batches, losses
+from egan_jax.state import NetworkState
+from egan_jax.steps import Boundary
+
+Context = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class PooledHead:
+  """The layers after the cut and the pooling, without dropout and last unit."""
+
+  graph: LayerGraph
+  pooling: str
+
+  def __call__(
+    self, network: NetworkState, params: Any, boundary: Boundary
+  ) -> jax.Array:
+    """Features `[B, C]` of boundary activations `[B, h, w, c]` by layer name."""
+    variables = {
+      'params': params.get('backbone', {}),
+      'batch_stats': network.batch_stats.get('backbone', {}),
+    }
+    return pool(self.graph.apply(variables, boundary), self.pooling)
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """How a head scores images, and the loss of its scores.
+
+  Attributes:
+    loss: `(scores [B], is_minority [B], context)` to `[B]`.
+    prepare: `(head, network, majority, num_minority, key)` to the context: what
+      loss and score need to know of the training images and the untrained network.
+    score: `(head, network, params, context, boundary, dropout_key)` to `[B]`,
+      higher for the majority; the key is None when not in training.
+    make_batches: `batches.shuffle` or `batches.balance`.
+  """
+
+  loss: Callable[[jax.Array, jax.Array, Context], jax.Array]
+  prepare: Callable[..., Context]
+  score: Callable[..., jax.Array]
+  make_batches: Callable[..., batches.Batches] = batches.shuffle
+
+
+def _prepare_nothing(head, network, majority, num_minority, key):
+  return {}
+
+
+def _prepare_share(head, network, majority, num_minority, key):
+  return {'minority_share': num_minority / (num_minority + batches.count(majority))}
+
+
+def _prepare_reference(head, network, majority, num_minority, key):
+  """DevNet's reference scores: 5,000 standard normal numbers."""
+  reference = jax.random.normal(key, (5000,))
+  return {
+    'reference_mean': reference.mean(),
+    'reference_deviation': reference.std(),
+  }
+
+
+def _prepare_centre(head, network, majority, num_minority, key):
+  """Deep SAD's centre, the mean majority feature before training, and a unit.
+
+  Distances are counted in units of the majority's mean squared distance, or else
+  the loss of the minority, an inverse, would depend on the scale of the features.
+  """
+  features = batches.map_in_batches(
+    lambda part: head(network, network.params, part), majority
+  )
+  centre = features.mean(axis=0)
+  mean_distance = jnp.sum((features - centre) ** 2, axis=1).mean()
+  # One image is its own centre; then any unit does.
+  return {'centre': centre, 'unit': jnp.where(mean_distance > 0, mean_distance, 1.0)}
+
+
+def _score_by_logit(head, network, params, context, boundary, dropout_key):
+  """The head's last unit, as the discriminator's score."""
+  if dropout_key is not None:
+    return steps.discriminate(network, params, boundary, dropout_key)
+  variables = {'params': params, 'batch_stats': network.batch_stats}
+  return network.apply_fn(variables, boundary)
+
+
+def _score_by_distance(head, network, params, context, boundary, dropout_key):
+  """Squared distance of the pooled features to the centre, negated."""
+  features = head(network, params, boundary)
+  return -jnp.sum((features - context['centre']) ** 2, axis=1) / context['unit']
+
+
+FINE_TUNED = Objective(
+  lambda scores, is_minority, context: losses.cross_entropy(scores, is_minority),
+  _prepare_nothing,
+  _score_by_logit,
+)
+FOCAL = Objective(
+  lambda scores, is_minority, context: losses.focal(scores, is_minority),
+  _prepare_nothing,
+  _score_by_logit,
+)
+CLASS_WEIGHTED = Objective(
+  lambda scores, is_minority, context: losses.class_weighted(
+    scores, is_minority, **context
+  ),
+  _prepare_share,
+  _score_by_logit,
+)
+# Balanced batches as in its paper, algorithm 1.
+DEVIATION_NETWORK = Objective(
+  lambda scores, is_minority, context: losses.deviation(scores, is_minority, **context),
+  _prepare_reference,
+  _score_by_logit,
+  batches.balance,
+)
+# Its paper maps to the hypersphere without biases, against a collapse into the
+# centre; the layers here have them, but few train and the minority counters it.
+DEEP_SAD = Objective(
+  lambda scores, is_minority, context: losses.deep_sad(scores, is_minority),
+  _prepare_centre,
+  _score_by_distance,
+)

@@ -1,0 +1,94 @@
+"""The registry of rivals: what exists and how each is to be used."""
+
+import functools
+from collections.abc import Callable
+
+from egan_jax.errors import UserError
+from egan_jax.evaluation import thresholds
+from egan_jax.rivals import distances, head, linear, objectives
+from egan_jax.rivals.rival import BOUNDARY, FEATURES, Rival, fit_each, fit_once
+
+_MEAN = 'that image is its class mean'
+
+
+def _on_features(
+  name: str, fit: Callable, decides_at_zero: bool, from_one_image: str
+) -> Rival:
+  return Rival(name, FEATURES, decides_at_zero, from_one_image, fit_each(fit))
+
+
+def _on_majority_features(name: str, fit: Callable) -> Rival:
+  return Rival(name, FEATURES, False, 'does not look at minority images', fit_once(fit))
+
+
+def _on_boundary(
+  name: str,
+  objective: objectives.Objective,
+  decides_at_zero: bool,
+  from_one_image: str,
+) -> Rival:
+  fit_draws = functools.partial(head.fit_draws, objective)
+  return Rival(name, BOUNDARY, decides_at_zero, from_one_image, fit_draws)
+
+
+_REGISTRY = {
+  rival.name: rival
+  for rival in (
+    Rival(
+      'always_minority',
+      FEATURES,
+      decides_at_zero=True,
+      from_one_image='the same as ever',
+      fit_draws=fit_once(distances.always_minority),
+      # Its scores are all alike: only the paper's cut makes it what it is.
+      choose_threshold=lambda scores, specificity: thresholds.zero(),
+    ),
+    _on_features('nearest_class_mean', distances.nearest_class_mean, True, _MEAN),
+    _on_features('class_mean_and_knn', distances.class_mean_and_knn, False, _MEAN),
+    _on_majority_features('one_class_knn', distances.one_class_knn),
+    _on_majority_features('mahalanobis', distances.mahalanobis),
+    _on_features(
+      'logistic_balanced', linear.logistic_balanced, True, 'it counts half of all'
+    ),
+    _on_features(
+      'logistic_logit_adjusted',
+      linear.logistic_logit_adjusted,
+      True,
+      'it is one image among all, and the cut moves by the log of their number',
+    ),
+    _on_features(
+      'smote_logistic',
+      linear.smote_logistic,
+      True,
+      'there is nothing to interpolate, so it is repeated',
+    ),
+    # The baseline of the paper's Table 6.
+    _on_boundary('fine_tuned', objectives.FINE_TUNED, True, 'seen once an epoch'),
+    _on_boundary('fine_tuned_focal', objectives.FOCAL, True, 'seen once an epoch'),
+    _on_boundary(
+      'fine_tuned_class_weighted',
+      objectives.CLASS_WEIGHTED,
+      True,
+      'seen once an epoch, then with the weight of half of all images',
+    ),
+    _on_boundary(
+      'deviation_network',
+      objectives.DEVIATION_NETWORK,
+      False,
+      'it is half of every batch, again and again',
+    ),
+    _on_boundary('deep_sad', objectives.DEEP_SAD, False, 'seen once an epoch'),
+  )
+}
+
+
+def names() -> tuple[str, ...]:
+  """Names of the rivals that exist."""
+  return tuple(_REGISTRY)
+
+
+def get(name: str) -> Rival:
+  """The rival called `name`; `UserError` if there is none."""
+  if name not in _REGISTRY:
+    raise UserError(f'unknown rival {name!r}: choose one of {", ".join(_REGISTRY)}')
+  return _REGISTRY[name]

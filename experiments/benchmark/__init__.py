@@ -1,0 +1,1 @@
+"""The speed of training, against the authors' way of doing it."""

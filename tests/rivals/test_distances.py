@@ -1,0 +1,87 @@
+"""Distances against scikit-learn and direct computation."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+from sklearn.covariance import LedoitWolf
+from sklearn.neighbors import NearestCentroid
+
+from egan_jax.rivals import distances
+
+
+def test_nearest_class_mean_decides_as_nearest_centroid(blobs):
+  majority, minority, test = blobs
+  labels = np.repeat([0, 1], [len(majority), len(minority)])
+  centroids = NearestCentroid().fit(np.concatenate([majority, minority]), labels)
+  scores = distances.nearest_class_mean(majority, minority, 0).scores(test)
+  called = scores < 0
+  assert 5 < called.sum() < 75
+  np.testing.assert_array_equal(called, centroids.predict(test) == 1)
+
+
+def test_nearest_class_mean_is_a_difference_of_squared_distances(blobs):
+  majority, minority, test = blobs
+  expected = ((test - minority.mean(0)) ** 2).sum(1)
+  expected -= ((test - majority.mean(0)) ** 2).sum(1)
+  got = distances.nearest_class_mean(majority, minority, 0).scores(test)
+  np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_one_class_knn_is_minus_the_mean_of_the_nearest_distances(blobs):
+  majority, _, test = blobs
+  nearest = np.sort(cdist(test, majority), axis=1)[:, : distances.NUM_NEIGHBORS]
+  got = distances.one_class_knn(majority).scores(test)
+  np.testing.assert_allclose(got, -nearest.mean(axis=1), rtol=1e-6)
+
+
+def test_mahalanobis_is_that_of_the_shrunk_covariance(blobs):
+  majority, _, test = blobs
+  covariance = LedoitWolf().fit(majority)
+  centred = test - majority.mean(axis=0)
+  expected = np.einsum(
+    'ni,ij,nj->n', centred, np.linalg.inv(covariance.covariance_), centred
+  )
+  got = distances.mahalanobis(majority).scores(test)
+  np.testing.assert_allclose(got, -expected, rtol=1e-6)
+  np.testing.assert_allclose(got, -covariance.mahalanobis(test))
+
+
+def test_class_mean_and_knn_adds_both_in_deviations_of_the_majority(blobs):
+  majority, minority, test = blobs
+  mean = distances.nearest_class_mean(majority, minority, 0)
+  among_majority = np.sort(cdist(majority, majority), axis=1)[:, 1:]
+  knn_of_majority = -among_majority[:, : distances.NUM_NEIGHBORS].mean(axis=1)
+  parts = [
+    (mean.scores(test), mean.scores(majority)),
+    (distances.one_class_knn(majority).scores(test), knn_of_majority),
+  ]
+  expected = sum((scores - own.mean()) / own.std() for scores, own in parts)
+  got = distances.class_mean_and_knn(majority, minority, 0).scores(test)
+  np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize('num_majority', [1, 2])
+@pytest.mark.parametrize(
+  'fit',
+  [
+    distances.nearest_class_mean,
+    distances.one_class_knn,
+    distances.class_mean_and_knn,
+    distances.mahalanobis,
+  ],
+)
+def test_hardly_any_majority_images(fit, num_majority):
+  majority = np.eye(3)[:num_majority]
+  one_class = fit in (distances.one_class_knn, distances.mahalanobis)
+  rest = () if one_class else (np.array([[9.0, 9.0, 9.0]]), 0)
+  scorer = fit(majority, *rest)
+  near, far = scorer.scores(np.array([[1.0, 0.1, 0.0], [8.0, 8.0, 9.0]]))
+  assert near > far
+  noted = fit is distances.mahalanobis
+  noted |= fit is distances.class_mean_and_knn and num_majority == 1
+  assert bool(scorer.note) == noted
+
+
+def test_always_minority(blobs):
+  majority, _, test = blobs
+  assert (distances.always_minority(majority).scores(test) < 0).all()

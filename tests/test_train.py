@@ -140,7 +140,7 @@ def test_speed_settings_do_not_change_the_game(finished, tmp_path, monkeypatch):
 
 
 def _losses(record):
-  return {name: value for name, value in record.items() if name.startswith('loss')}
+  return {name: value for name, value in record.items() if name.endswith('loss')}
 
 
 def test_bfloat16_trunk_plays_almost_the_same_game(finished, tmp_path):

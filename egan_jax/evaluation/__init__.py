@@ -1,1 +1,1 @@
-"""What the scores are worth: metrics, Nash equilibrium, protocols."""
+"""What the scores are worth: metrics, intervals, thresholds, calibration, protocols."""

@@ -13,6 +13,7 @@ from egan_jax import parallel
 from egan_jax.errors import UserError
 
 
+@pytest.mark.slow
 def test_on_eight_devices():
   process = subprocess.run(
     [

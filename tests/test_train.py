@@ -406,6 +406,7 @@ def test_a_fold_does_not_depend_on_the_others(finished, tmp_path):
   assert summary['protocols']['honest']['metrics']['f1']['std'] is None
 
 
+@pytest.mark.slow
 def test_paper_networks_from_a_published_weights_file(tmp_path, write_legacy):
   """DenseNet121 end to end: Keras's weights in a file as those it publishes."""
   import keras

@@ -37,6 +37,7 @@ def test_a_game_trains_all_folds_and_writes_one_for_the_peer(
   assert 'discriminator/trunk/params/conv1/kernel' in keys
 
 
+@pytest.mark.slow
 def test_accelerator_script_measures_a_run(tiny_registered, images):
   rate = accelerator.measure_peak_rate('float32', 64)
   run = accelerator.measure_run(
@@ -48,6 +49,7 @@ def test_accelerator_script_measures_a_run(tiny_registered, images):
   assert 0 < run['share_of_floor'] < 1
 
 
+@pytest.mark.slow
 def test_trunk_operations_grow_with_images(tiny_registered, tmp_path):
   def count(num_folds, num_minority, num_majority):
     path = tmp_path / 'images.npz'

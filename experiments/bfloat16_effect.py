@@ -127,11 +127,11 @@ def run_command() -> None:
     dataset = 'cifar10' if data_dir.value else 'digits'
     classes = (0, 1) if data_dir.value else (8, 3)
     images = sources.load(dataset, data_dir.value, *classes)
-    arguments = [a for a in sys.argv[1:] if not a.startswith('--data_dir')]
+    arguments = [
+      '--data_dir=DATA_DIR' if a.startswith('--data_dir') else a for a in sys.argv[1:]
+    ]
     result = {
-      'command': ' '.join(
-        ['python -m experiments.bfloat16_effect --data_dir=DATA_DIR', *arguments]
-      ),
+      'command': ' '.join(['python -m experiments.bfloat16_effect', *arguments]),
       'environment': environment.describe_environment(),
       'dataset': dataset,
       **measure(images, 10 if data_dir.value else 5, num_epochs.value, 32),

@@ -184,7 +184,7 @@ def train_epoch(
       images_at_once,
     )
 
-  state, sums = jax.lax.scan(body, state, _batches(order, batch_size))
+  state, sums = jax.lax.scan(body, state, cut_into_batches(order, batch_size))
   return state, {name: s.sum() / n.sum() for name, (s, n) in sums.items()}
 
 
@@ -202,11 +202,13 @@ def score(
     )
     return None, scores
 
-  _, scores = jax.lax.scan(body, None, _batches(jnp.arange(num_images), batch_size))
+  _, scores = jax.lax.scan(
+    body, None, cut_into_batches(jnp.arange(num_images), batch_size)
+  )
   return scores.reshape(-1)[:num_images]
 
 
-def _batches(order: jax.Array, batch_size: int) -> tuple[jax.Array, jax.Array]:
+def cut_into_batches(order: jax.Array, batch_size: int) -> tuple[jax.Array, jax.Array]:
   """Indices `[steps, batch_size]`, the last row padded, and their bool mask."""
   batch_size = min(batch_size, len(order))
   num_steps = -(-len(order) // batch_size)

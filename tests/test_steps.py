@@ -258,7 +258,7 @@ def test_stopped_fold_keeps_its_state(setting):
 @pytest.mark.parametrize('number, batch_size', [(11, 4), (8, 4), (3, 4), (1, 128)])
 def test_an_epoch_sees_every_image_once(number, batch_size):
   order = jax.random.permutation(jax.random.key(0), number)
-  indices, mask = steps._batches(order, batch_size)
+  indices, mask = steps.cut_into_batches(order, batch_size)
   assert indices.shape == mask.shape
   assert len(indices) == -(-number // batch_size)
   np.testing.assert_array_equal(indices[mask], order)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from egan_jax.steps import Boundary
+from egan_jax.steps import Boundary, cut_into_batches
 
 _EVALUATION_BATCH_SIZE = 512  # only bounds memory
 
@@ -20,7 +20,9 @@ def shuffle(
   key: jax.Array, num_majority: int, num_minority: int, batch_size: int
 ) -> Batches:
   """Every image once."""
-  return _cut(jax.random.permutation(key, num_majority + num_minority), batch_size)
+  return cut_into_batches(
+    jax.random.permutation(key, num_majority + num_minority), batch_size
+  )
 
 
 def balance(
@@ -29,7 +31,7 @@ def balance(
   """Every majority image once, beside each a minority image drawn at random."""
   order_key, minority_key = jax.random.split(key)
   order = jax.random.permutation(order_key, num_majority)
-  indices, mask = _cut(order, max(batch_size // 2, 1))
+  indices, mask = cut_into_batches(order, max(batch_size // 2, 1))
   drawn = jax.random.randint(minority_key, indices.shape, 0, num_minority)
   return (
     jnp.concatenate([indices, num_majority + drawn], axis=1),
@@ -57,7 +59,7 @@ def map_in_batches(
 ) -> jax.Array:
   """`function` of all images, `[N, ...]`, a batch at a time."""
   num_images = count(boundary)
-  indices, _ = _cut(jnp.arange(num_images), _EVALUATION_BATCH_SIZE)
+  indices, _ = cut_into_batches(jnp.arange(num_images), _EVALUATION_BATCH_SIZE)
   results = jax.lax.map(
     lambda rows: function(jax.tree.map(lambda a: a[rows], boundary)), indices
   )
@@ -67,12 +69,3 @@ def map_in_batches(
 def count(boundary: Boundary) -> int:
   """How many images there are."""
   return jax.tree.leaves(boundary)[0].shape[0]
-
-
-def _cut(order: jax.Array, batch_size: int) -> Batches:
-  """Rows of `batch_size`, the last one padded."""
-  batch_size = min(batch_size, len(order))
-  num_steps = -(-len(order) // batch_size)
-  shape = num_steps, batch_size
-  mask = jnp.arange(num_steps * batch_size) < len(order)
-  return jnp.resize(order, shape), mask.reshape(shape)

@@ -30,23 +30,13 @@ _MODULE = 'experiments.benchmark.variants'
 _SIZES = {32: 50, 224: 4}  # images by side
 
 
-def _lax_convolution(x, kernel, strides, padding):
-  return jax.lax.conv_general_dilated(
-    x,
-    kernel,
-    (strides, strides),
-    padding,
-    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-  )
-
-
 def _use_lax_for(is_meant):
   """Leaves some convolutions to XLA."""
   convolve = convolution.convolve
 
   def patched(x, kernel, strides, padding):
     if is_meant(x, kernel):
-      return _lax_convolution(x, kernel, strides, padding)
+      return convolution._lax_convolution(x, kernel, strides, padding)
     return convolve(x, kernel, strides, padding)
 
   convolution.convolve = patched

@@ -22,9 +22,10 @@ def parse_flags(arguments: list[str]) -> list[str]:
 
 
 def run(
-  main: Callable[[], None],
+  main: Callable[..., None],
   required: Iterable[flags.FlagHolder],
   parse_flags: Callable[[list[str]], list[str]] = parse_flags,
+  takes_arguments: bool = False,
 ) -> None:
   """Parses flags and runs a command; bad input ends in one line and exit status 1.
 
@@ -32,10 +33,12 @@ def run(
     main: the command. Reads its flags itself.
     required: flags it cannot do without.
     parse_flags: for commands whose flags can be wrong in more ways.
+    takes_arguments: whether `main` takes the list of what is not a flag; if not, there
+      must be nothing else.
   """
 
   def check_and_run(arguments: list[str]) -> None:
-    if len(arguments) > 1:
+    if len(arguments) > 1 and not takes_arguments:
       raise UserError(f'unexpected argument {arguments[1]!r}')
     for flag in required:
       if not flag.value:
@@ -43,7 +46,10 @@ def run(
     if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.WARNING)  # JAX and orbax have much to say at INFO
     compilation_cache.enable()
-    main()
+    if takes_arguments:
+      main(arguments[1:])
+    else:
+      main()
 
   try:
     app.run(check_and_run, flags_parser=parse_flags)

@@ -10,7 +10,7 @@ from typing import Any
 
 import ml_collections
 
-from egan_jax import backbones
+from egan_jax import backbones, rivals
 from egan_jax.data import sources
 from egan_jax.errors import UserError
 
@@ -19,14 +19,27 @@ def default() -> ml_collections.ConfigDict:
   """The paper's settings on CIFAR-10 at 1:500 (sections 3 and 4)."""
   config = ml_collections.ConfigDict()
   config.seed = 0
+  config.num_seeds = 1  # repeats all folds with seeds from `seed` on, side by side
 
-  config.dataset = 'cifar10'  # 'cifar10', 'cifar100' or 'digits'
-  config.data_dir = ''  # TFDS data folder; empty: TFDS's default
-  config.minority_class = 0  # label of the rare class
-  config.majority_class = 1  # label of the ordinary class
-  config.num_minority = 10  # minority images per fold, all of them in every step
-  config.num_majority = 5000  # majority images, the same in every fold
+  config.dataset = 'cifar10'  # 'cifar10', 'cifar100', 'digits' or 'folder'
+  config.data_dir = ''  # TFDS data folder (empty: TFDS's default), or the user's own
+  # Labels; of a folder, names, or '' for the rarer class and the other one.
+  config.minority_class = ml_collections.FieldReference(0, field_type=object)
+  config.majority_class = ml_collections.FieldReference(1, field_type=object)
+  config.strict = False  # whether a single unreadable file of a folder stops the run
+  config.num_minority = 10  # minority images per fold; 0: all there are
+  config.num_majority = 5000  # majority images, the same in every fold; 0: all
   config.num_folds = 5  # disjoint draws of the minority, one training each
+
+  config.method = 'egan'  # or a name of `rivals.names()`, or 'auto': the best of them
+  config.candidates = 'features'  # of 'auto': those that train nothing, or 'all'
+  config.threshold = 'default'  # of the method, or one of `thresholds`' rules
+  config.target_specificity = 0.95  # share of the majority to be called majority
+  config.target_sensitivity = 0.9  # share of the minority to be called minority
+  config.cost_false_negative = 1.0  # of a minority image called majority
+  config.cost_false_positive = 1.0  # of a majority image called minority
+  config.prior = 0.5  # share of the minority where decisions are made
+  config.held_out_share = 0.2  # of the majority, for the threshold of a trained head
 
   config.num_epochs = 100
   config.batch_size = 128  # majority images per step
@@ -52,15 +65,26 @@ def default() -> ml_collections.ConfigDict:
   return config
 
 
+THRESHOLDS = (
+  'default',
+  'zero',
+  'target_specificity',
+  'target_sensitivity',
+  'minimum_cost',
+  'expected_f1',
+)
 _CHOICES = {
   'dataset': sources.DATASETS,
+  'method': ('egan', 'auto', *rivals.names()),
+  'candidates': ('features', 'all'),
+  'threshold': THRESHOLDS,
   'preprocess': ('scale', 'imagenet'),
   'head_activation': ('linear', 'sigmoid'),
   'trunk_dtype': ('float32', 'bfloat16'),
 }
+_SHARES = ('target_specificity', 'target_sensitivity', 'prior', 'held_out_share')
 _AT_LEAST_ONE = (
-  'num_minority',
-  'num_majority',
+  'num_seeds',
   'num_folds',
   'num_epochs',
   'batch_size',
@@ -99,18 +123,39 @@ def check(config: Mapping[str, Any]) -> None:
       f'config.batch_size={config["batch_size"]} cannot be split evenly over'
       f' config.majority_devices={config["majority_devices"]}'
     )
-  if config['minority_class'] == config['majority_class']:
-    raise UserError(
-      f'config.minority_class and config.majority_class are both'
-      f' {config["minority_class"]}: choose two classes'
-    )
+  for field in ('num_minority', 'num_majority'):
+    if config[field] < 0:
+      raise UserError(f'config.{field}={config[field]}: it must be at least 1, or 0')
+  for field in _SHARES:
+    if not 0 < config[field] < 1:
+      raise UserError(f'config.{field}={config[field]}: it must be in (0, 1)')
+  for field in ('cost_false_negative', 'cost_false_positive'):
+    if not 0 < config[field] < math.inf:
+      raise UserError(f'config.{field}={config[field]}: it must be positive and finite')
+  _check_classes(config)
   if not 0 < config['learning_rate'] < math.inf:
     raise UserError('config.learning_rate must be positive and finite')
   if not 0 <= config['dropout_rate'] < 1:
     raise UserError('config.dropout_rate must be in [0, 1)')
   if not 0 <= config['activation_memory_share'] <= 1:
     raise UserError('config.activation_memory_share must be in [0, 1]')
-  if not 0 <= config['seed'] < 2**32:  # JAX drops higher bits
-    raise UserError('config.seed must be in [0, 2**32)')
+  # JAX drops higher bits.
+  if not 0 <= config['seed'] <= 2**32 - config['num_seeds']:
+    raise UserError('config.seed and all seeds of config.num_seeds: in [0, 2**32)')
   if config['nash_threshold'] < 0:
     raise UserError('config.nash_threshold must not be negative')
+
+
+def _check_classes(config: Mapping[str, Any]) -> None:
+  classes = config['minority_class'], config['majority_class']
+  if config['dataset'] != 'folder':
+    for field, label in zip(('minority_class', 'majority_class'), classes, strict=True):
+      if not isinstance(label, int):
+        raise UserError(
+          f'config.{field}={label!r}: {config["dataset"]} has numbers for its classes'
+        )
+  if classes[0] == classes[1] and classes[0] != '':
+    raise UserError(
+      f'config.minority_class and config.majority_class are both {classes[0]}: choose'
+      ' two classes'
+    )

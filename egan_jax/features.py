@@ -8,20 +8,19 @@ Images are a .npy file of uint8 `[N, H, W, 3]` or a folder of image files.
 import functools
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 from absl import flags
-from PIL import Image
 from tqdm import tqdm
 
 from egan_jax import backbones, command_line, pretrained
 from egan_jax.backbones import graph, preprocessing
 from egan_jax.backbones.trunk import Trunk
 from egan_jax.data.batches import Images, padded_batches
+from egan_jax.data.image_files import decode, find_images, read_size
 from egan_jax.errors import UserError
 from egan_jax.models.pooling import pool
 from egan_jax.reporting import run_files
@@ -40,38 +39,25 @@ class ImageFiles:
   dtype = np.dtype(np.uint8)
 
   def __init__(self, paths: Sequence[Path], image_size: int | None = None):
-    """Reads the sizes.
+    """Reads the sizes, if none is given.
 
     Args:
       paths: the files.
-      image_size: side, in pixels, of the squares that images become if their sizes
-        differ.
+      image_size: side, in pixels, of the squares that images become; None for their
+        own size if they have all the same.
     """
     self._paths = paths
-    sizes = {_read_image(path, lambda image: image.size) for path in paths}
-    if len(sizes) > 1:
-      if image_size is None:
+    self._image_size = image_size
+    width, height = image_size, image_size
+    if image_size is None:
+      sizes = {read_size(path) for path in paths}
+      if len(sizes) > 1:
         raise UserError('the images differ in size: set --image_size')
-      sizes = {(image_size, image_size)}
-    (self._size,) = sizes
-    self.shape = (len(paths), *reversed(self._size), 3)
+      ((width, height),) = sizes
+    self.shape = (len(paths), height, width, 3)
 
   def __getitem__(self, indices: slice) -> np.ndarray:
-    return np.stack([_read_image(path, self._convert) for path in self._paths[indices]])
-
-  def _convert(self, image: Image.Image) -> np.ndarray:
-    image = image.convert('RGB')
-    if image.size != self._size:
-      image = image.resize(self._size, Image.Resampling.BILINEAR)
-    return np.asarray(image)
-
-
-def _read_image(path: Path, use: Callable[[Image.Image], Any]) -> Any:
-  try:
-    with Image.open(path) as image:
-      return use(image)
-  except (OSError, SyntaxError, ValueError) as error:  # PIL's, by where the damage is
-    raise UserError(f'{path} is damaged or no image: {error}') from error
+    return np.stack([decode(path, self._image_size) for path in self._paths[indices]])
 
 
 def extract(
@@ -207,11 +193,7 @@ def _open_images(
 ) -> tuple[Images, dict[str, np.ndarray]]:
   """Images, and `paths` within the folder if they come from one."""
   if source.is_dir():
-    formats = Image.registered_extensions()
-    suffixes = {suffix for suffix, name in formats.items() if name in Image.OPEN}
-    paths = sorted(p for p in source.rglob('*') if p.suffix.lower() in suffixes)
-    if not paths:
-      raise UserError(f'there are no image files in {source}')
+    paths = find_images(source)
     names = [path.relative_to(source).as_posix() for path in paths]
     return ImageFiles(paths, image_size), {'paths': np.array(names)}
   try:

@@ -16,6 +16,8 @@ SCORES = 'scores.npz'
 SUMMARY = 'summary.json'
 CHECKPOINTS = 'checkpoints'
 FIGURES = 'figures'
+MODEL = 'model'
+REPORT = 'report.html'
 
 
 # Where and how fast a run is computed, not what it is; they may change on resuming.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from egan_jax import backbones, pretrained, train
+from egan_jax import backbones, game, pretrained, train
 from egan_jax import config as egan_config
 from egan_jax.data import sources
 from egan_jax.errors import UserError
@@ -344,7 +344,7 @@ class TestLossThatIsNotFinite:
   def test_names_it_and_keeps_the_last_checkpoint(
     self, finished, tmp_path, monkeypatch
   ):
-    compile_epoch = train.compile_epoch
+    compile_epoch = game.compile_epoch
 
     def compile_what_goes_wrong(*arguments):
       train_epoch = compile_epoch(*arguments)
@@ -358,7 +358,7 @@ class TestLossThatIsNotFinite:
       return train_wrongly
 
     with monkeypatch.context() as patch:
-      patch.setattr(train, 'compile_epoch', compile_what_goes_wrong)
+      patch.setattr(game, 'compile_epoch', compile_what_goes_wrong)
       with pytest.raises(UserError) as caught:
         train.train_and_evaluate(_make_config(), tmp_path)
     message = str(caught.value)

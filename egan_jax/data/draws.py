@@ -1,6 +1,7 @@
 """Which training images a run uses: seeded draws, the minority in folds."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,7 +13,7 @@ class Draws:
   """Positions among the training images of each class.
 
   Attributes:
-    minority: int `[num_folds, num_minority]`; the rows are disjoint.
+    minority: int `[num_folds, num_minority]`; the rows of one seed are disjoint.
     majority: int `[num_majority]`, the same for every fold.
   """
 
@@ -56,3 +57,12 @@ def draw(
     minority=minority[: num_folds * num_minority].reshape(num_folds, num_minority),
     majority=np.sort(majority[:num_majority]),
   )
+
+
+def repeat_with_seeds(draw_one: Callable[[int], Draws], seed: int, num: int) -> Draws:
+  """The minority folds of `num` seeds from `seed` on, and the first one's majority.
+
+  The majority is shared, because all folds read the same activations of it.
+  """
+  drawn = [draw_one(seed + i) for i in range(num)]
+  return Draws(np.concatenate([d.minority for d in drawn]), drawn[0].majority)

@@ -13,47 +13,75 @@ from PIL import Image
 from sklearn import datasets as sklearn_datasets
 from sklearn import model_selection
 
+from egan_jax.data import image_folder
 from egan_jax.data.two_classes import TwoClasses
 from egan_jax.errors import UserError
 
 _TFDS_DATASETS = ('cifar10', 'cifar100')
-DATASETS = (*_TFDS_DATASETS, 'digits')
+DATASETS = (*_TFDS_DATASETS, 'digits', 'folder')
 
 
 def load(
-  dataset: str, data_dir: str, minority_class: int, majority_class: int
+  dataset: str,
+  data_dir: str,
+  minority_class: int | str,
+  majority_class: int | str,
+  image_size: int = 224,
+  seed: int = 0,
+  strict: bool = False,
 ) -> TwoClasses:
   """Two classes of a data set, in its own train and test split.
 
   Args:
-    dataset: 'cifar10' or 'cifar100' (fine labels) through TFDS, or 'digits', the
-      8x8 digits that come with scikit-learn, grey repeated to three channels.
-    data_dir: the TFDS data folder; empty for TFDS's default. Digits ignore it.
-    minority_class: label of the rare class.
-    majority_class: label of the ordinary class.
+    dataset: 'cifar10' or 'cifar100' (fine labels) through TFDS, 'digits', the 8x8
+      digits that come with scikit-learn, grey repeated to three channels, or 'folder',
+      the user's own images.
+    data_dir: the TFDS data folder; empty for TFDS's default. Of one's own images, the
+      folder or CSV file (see `image_folder`). Digits ignore it.
+    minority_class: label of the rare class; of a folder its name, or '' for the class
+      with fewer images.
+    majority_class: label of the ordinary class; of a folder its name, or '' for the
+      other one.
+    image_size: side, in pixels, of the squares that a folder's images become; those of
+      the other data sets stay as they are.
+    seed: of the test images held out of a folder without any.
+    strict: of a folder: refuse any unreadable file, rather than more than 1%.
 
   Returns:
     uint8 images of the two classes.
 
   Raises:
     UserError: an unknown data set or label, the same class twice, or a data set
-      that is neither prepared nor reachable.
+      that is neither prepared nor reachable; a folder or CSV file with a mistake.
   """
-  if minority_class == majority_class:
+  if dataset not in DATASETS:
+    raise UserError(f'unknown dataset {dataset!r}: choose one of {", ".join(DATASETS)}')
+  if dataset == 'folder':
+    return image_folder.load(
+      data_dir, str(minority_class), str(majority_class), image_size, seed, strict
+    )
+  minority, majority = _to_label(minority_class), _to_label(majority_class)
+  if minority == majority:
     raise UserError(
-      f'minority_class and majority_class are both {minority_class}: choose two classes'
+      f'minority_class and majority_class are both {minority}: choose two classes'
     )
   if dataset == 'digits':
-    train, test = _digits()
-  elif dataset in _TFDS_DATASETS:
-    wanted = (minority_class, majority_class)
-    train, test = _tfds(dataset, data_dir, wanted)
+    train, test, names = _digits()
   else:
-    raise UserError(f'unknown dataset {dataset!r}: choose one of {", ".join(DATASETS)}')
-  return _select(dataset, train, test, minority_class, majority_class)
+    train, test, names = _tfds(dataset, data_dir, (minority, majority))
+  return _select(dataset, train, test, names, minority, majority)
 
 
-def _select(dataset, train, test, minority_class, majority_class) -> TwoClasses:
+def _to_label(label: int | str) -> int:
+  try:
+    return int(label)
+  except ValueError as error:
+    raise UserError(
+      f'class {label!r} is no number: only the classes of a folder have names'
+    ) from error
+
+
+def _select(dataset, train, test, names, minority_class, majority_class) -> TwoClasses:
   (train_images, train_labels), (test_images, test_labels) = train, test
   for label in (minority_class, majority_class):
     if not (train_labels == label).any() or not (test_labels == label).any():
@@ -71,6 +99,8 @@ def _select(dataset, train, test, minority_class, majority_class) -> TwoClasses:
     test=_stack(test_images, tested),
     test_is_minority=test_labels[tested] == minority_class,
     test_indices=tested,
+    minority_class=names[minority_class],
+    majority_class=names[majority_class],
   )
 
 
@@ -86,7 +116,8 @@ def _digits():
   train, test = model_selection.train_test_split(
     np.arange(len(labels)), test_size=0.4, stratify=labels, random_state=0
   )
-  return (images[train], labels[train]), (images[test], labels[test])
+  names = [str(digit) for digit in range(10)]
+  return (images[train], labels[train]), (images[test], labels[test]), names
 
 
 def _tfds(dataset: str, data_dir: str, classes: tuple[int, ...]):
@@ -108,9 +139,10 @@ def _tfds(dataset: str, data_dir: str, classes: tuple[int, ...]):
   if not builder.data_path.exists() or not builder.is_prepared():
     _prepare(builder, dataset)
   try:
-    return tuple(
+    train, test = (
       _read_split(tfds, builder, split, classes) for split in ('train', 'test')
     )
+    return train, test, builder.info.features['label'].names
   except (OSError, RuntimeError) as error:
     raise UserError(
       f'{dataset} in {builder.data_dir} is damaged: delete that folder to prepare it'

@@ -4,6 +4,7 @@ Every rule reads scores of training images only, held out from the scorer, and
 returns a `Threshold`: score < value means minority, as everywhere. Two rules carry
 a guarantee that no assumption about the shape of the scores goes into. Both rest
 on order statistics; a library of conformal predictors would replace a line each.
+The others are as good as the model of the scores that they are given.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from scipy import stats
 from egan_jax.errors import UserError
 from egan_jax.evaluation.calibration import Calibration
 from egan_jax.evaluation.checks import check_held_out_scores, check_share
+from egan_jax.evaluation.score_models import ScoreModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +68,9 @@ def zero() -> Threshold:
 
 
 def target_specificity(
-  majority_scores: np.ndarray, specificity: float = 0.95
+  majority_scores: np.ndarray, specificity: float = 0.95, num_folds: int | None = None
 ) -> Threshold:
-  """Split-conformal: new majority images are called majority at the rate asked for.
+  """Split- or cross-conformal: new majority images are called majority at the rate asked for.
 
   Of n held-out scores the k-th smallest, k = n + 1 - ceil((n + 1) * specificity),
   is the cut. A new majority score is equally likely to have any rank among the
@@ -78,9 +80,16 @@ def target_specificity(
   2012). That is an average over held-out sets: given one, the specificity is
   distributed as Beta(n + 1 - k, k) if scores never tie, and no lower if they do.
 
+  All that is for scores of one scorer, the one in use. With `num_folds` each fold
+  was scored by a fit on the others, and the one in use was fitted on all of them:
+  every image helps to fit and to choose, but the guarantee becomes an expectation,
+  and even a decision by those fits themselves has only the bound of CV+ (Barber et
+  al., "Predictive inference with the jackknife+", 2021, theorem 4).
+
   Args:
-    majority_scores: `[n]` of majority images that did not train the scorer.
+    majority_scores: `[n]` of majority images, none by a scorer that it trained.
     specificity: share of majority images to be called majority, in (0, 1).
+    num_folds: of how many fits the scores are; None for the one in use.
 
   Raises:
     UserError: n is too small for the level, or the level is not in (0, 1).
@@ -95,6 +104,9 @@ def target_specificity(
       f' scores and there are {n}; hold out more, or ask for at most {_floor(n / (n + 1))}'
     )
   k = n + 1 - math.ceil((n + 1) * _exactly(specificity))
+  if num_folds is not None:
+    promise = _describe_cross_conformal(n, k, num_folds)
+    return Threshold(float(scores[k - 1]), 'target_specificity', promise)
   low = stats.beta.ppf(0.05, n + 1 - k, k)
   return Threshold(
     float(scores[k - 1]),
@@ -103,6 +115,21 @@ def target_specificity(
     f' or more, averaged over draws of the {n} held-out majority images; in 95 of 100'
     f' draws with {low:.4f} or more. It holds if new images are like those and those'
     ' did not train the scorer. Of minority images it says nothing',
+  )
+
+
+def _describe_cross_conformal(n: int, k: int, num_folds: int) -> str:
+  alpha = k / (n + 1)
+  excess = min(
+    2 * (1 - 1 / num_folds) / (n / num_folds + 1), (1 - num_folds / n) / (num_folds + 1)
+  )
+  return (
+    f'a new majority image is called majority with probability of about {1 - alpha:.4f},'
+    f' which is expected, not guaranteed: the {n} majority images were scored by'
+    f' {num_folds} fits, each without those it scored, and one more fit, on all of'
+    ' them, decides. It holds as far as that scores like the others and new images are'
+    f' like those; for the {num_folds} fits themselves the bound is'
+    f' {max(1 - 2 * alpha - excess, 0):.4f}. Of minority images it says nothing'
   )
 
 
@@ -191,12 +218,8 @@ def minimum_cost(
   Raises:
     UserError: a cost is not positive and finite, or the prior not in (0, 1).
   """
-  for name, cost in [
-    ('cost_false_negative', cost_false_negative),
-    ('cost_false_positive', cost_false_positive),
-  ]:
-    if not 0 < cost < math.inf:
-      raise UserError(f'{name}={cost}: it must be positive and finite')
+  check_cost('cost_false_negative', cost_false_negative)
+  check_cost('cost_false_positive', cost_false_positive)
   # The ratio first: the sum of two large costs could overflow.
   probability = 1 / (1 + cost_false_negative / cost_false_positive)
   return Threshold(
@@ -206,6 +229,50 @@ def minimum_cost(
     f' {cost_false_negative} to {cost_false_positive}, calling minority where'
     f' P(minority) > {probability:.4g}, as far as P(minority) is right'
     f' ({calibration.promise})',
+  )
+
+
+def check_cost(name: str, cost: float) -> None:
+  """Raises `UserError` unless the cost of a mistake is positive and finite."""
+  if not 0 < cost < math.inf:
+    raise UserError(f'{name}={cost}: it must be positive and finite')
+
+
+def expected_f1(
+  majority_scores: np.ndarray, minority: ScoreModel, prior: float = 0.5
+) -> Threshold:
+  """The cut with the highest F1 of the minority, as far as its scores are as modelled.
+
+  F1 of the expected rates: 2 p r / (p r + (1 - p) f + p) at prior p, with the recall
+  r of the model and the share f of false alarms by the majority's order statistics:
+  a new majority score is below the k-th smallest of n with probability k / (n + 1)
+  at most. Between two of them only the recall grows, so one of them is the cut, or
+  infinity, where all are called minority.
+
+  Args:
+    majority_scores: `[n]` of majority images, none by a scorer that it trained.
+    minority: how the minority's scores are spread.
+    prior: share of the minority where the decision is made, in (0, 1).
+
+  Raises:
+    UserError: there is no majority score, or the prior is not in (0, 1).
+    ValueError: scores are not finite.
+  """
+  check_share('prior', prior)
+  scores = np.sort(check_held_out_scores('majority', majority_scores))
+  n = len(scores)
+  cuts = np.append(scores.astype(np.float64), np.inf)
+  found = prior * minority.share_below(cuts)
+  alarms = (1 - prior) * np.arange(1, n + 2) / (n + 1)
+  f1 = 2 * found / (found + alarms + prior)
+  best = int(np.argmax(f1))
+  return Threshold(
+    float(cuts[best]),
+    'expected_f1',
+    f'none: at a prior of {prior} an F1 of {f1[best]:.3f} is expected, with recall'
+    f' {found[best] / prior:.3f} and specificity {1 - (best + 1) / (n + 1):.3f}, if'
+    f' scores of new minority images are {minority.basis} and those of new majority'
+    f' images like the {n} held-out ones',
   )
 
 

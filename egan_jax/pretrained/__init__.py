@@ -11,7 +11,17 @@ from flax import traverse_util
 
 from egan_jax import backbones
 from egan_jax.errors import UserError
-from egan_jax.pretrained import assign, keras_hdf5, lite_names, resolve, torch_pickle
+from egan_jax.pretrained import (
+  assign,
+  file_format,
+  keras_hdf5,
+  lite_names,
+  resolve,
+  torch_pickle,
+)
+from egan_jax.pretrained.classifier import load as load_classifier
+
+__all__ = ['fingerprint', 'load', 'load_classifier']
 
 
 def load(name: str, path: str | os.PathLike | None = None) -> dict[str, Any]:
@@ -56,17 +66,7 @@ def fingerprint(variables: Mapping[str, Any]) -> str:
 
 
 def _read(path: Path, targets: list[assign.TargetLayer]) -> list[assign.SavedLayer]:
-  try:
-    with path.open('rb') as file:
-      start = file.read(len(torch_pickle.MAGIC))
-  except OSError as error:
-    raise UserError(f'cannot read {path}: {error.strerror}') from error
-  if start.startswith(keras_hdf5.MAGIC):
+  if file_format.tell(path) == file_format.KERAS:
     return keras_hdf5.read(path)
-  if start == torch_pickle.MAGIC:
-    names = [target.name for target in targets]
-    return lite_names.keras_layers(torch_pickle.read(path), names)
-  raise UserError(
-    f'{path} is no weights file: neither Keras HDF5 (.h5, .weights.h5) nor torch '
-    'before its zip format (.pth)'
-  )
+  names = [target.name for target in targets]
+  return lite_names.keras_layers(torch_pickle.read(path), names)

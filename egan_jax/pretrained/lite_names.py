@@ -61,6 +61,15 @@ def keras_layers(
   ]
 
 
+def classifier(
+  state: Mapping[str, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray] | None:
+  """The kernel `[C, K]` and bias `[K]` of the classifier `_fc`, None without one."""
+  if '_fc.weight' not in state or '_fc.bias' not in state:
+    return None
+  return state['_fc.weight'].T, state['_fc.bias']
+
+
 def _layer_name(module: str, blocks: Sequence[str]) -> str:
   match = re.fullmatch(r'_blocks\.(\d+)\.(\w+)', module)
   if not match:

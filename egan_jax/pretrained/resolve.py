@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import os
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 import pooch
@@ -22,7 +23,11 @@ def folder() -> Path:
   ).expanduser()
 
 
-def find(name: str, path: str | os.PathLike | None = None) -> Path:
+def find(
+  name: str,
+  path: str | os.PathLike | None = None,
+  files: Mapping[str, Published] = published.FILES,
+) -> Path:
   """The weights file of a backbone.
 
   In this order: `path`, whatever it holds; the published file in the weights
@@ -32,6 +37,7 @@ def find(name: str, path: str | os.PathLike | None = None) -> Path:
   Args:
     name: a backbone's name.
     path: a file to use instead of the published one.
+    files: the published files by backbone.
 
   Raises:
     UserError: there is no such file, it is not the published one, or it cannot
@@ -42,9 +48,9 @@ def find(name: str, path: str | os.PathLike | None = None) -> Path:
     if not path.is_file():
       raise UserError(f'there is no weights file {path}')
     return path
-  if name not in published.FILES:
+  if name not in files:
     raise UserError(f'nobody publishes weights for {name}: give the path of a file')
-  file = published.FILES[name]
+  file = files[name]
   local = folder() / file.filename
   if local.exists():
     repair = f'delete it to download {file.url} again' if file.url else 'delete it'

@@ -127,3 +127,8 @@ def save_figure(axes: Axes, path: str | os.PathLike) -> None:
   buffer = io.BytesIO()
   axes.figure.savefig(buffer, format='png', bbox_inches='tight', pad_inches=0.15)
   write_bytes(path, buffer.getvalue())
+
+
+def escape(text: str) -> str:
+  """A user's words for a figure: a `$` in them does not begin a formula."""
+  return text.replace('$', r'\$')

@@ -1,15 +1,18 @@
 """What a finished run leaves in its workdir, made from records and arrays."""
 
 import io
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
-from egan_jax.evaluation import metrics, nash, protocols
+from egan_jax.evaluation import nash, protocols
 from egan_jax.reporting import figures, run_files
 
 
-def summarise(records: list[dict], nash_threshold: int, stopped_at_nash: bool) -> dict:
+def summarise(
+  records: list[dict], nash_threshold: int, stopped_at_nash: bool, folds_per_seed: int
+) -> dict:
   """The parts of summary.json that come from the metric records.
 
   Args:
@@ -17,16 +20,24 @@ def summarise(records: list[dict], nash_threshold: int, stopped_at_nash: bool) -
     nash_threshold: of `nash.is_at_nash`.
     stopped_at_nash: whether folds stopped there: then test labels chose the last
       epoch, and its figures are an oracle's too.
+    folds_per_seed: of several seeds, the folds follow each other; what each seed's
+      came to alone is then in `protocols_by_seed`.
   """
-  totals = records[0]['minority_total'], records[0]['majority_total']
-  return {
-    'protocols': {
-      'paper': protocols.paper_protocol(records),
+
+  def describe(of_folds: list[dict]) -> dict:
+    return {
+      'paper': protocols.paper_protocol(of_folds),
       'honest': protocols.honest_protocol(
-        records, selected_on_test_labels=stopped_at_nash
+        of_folds, selected_on_test_labels=stopped_at_nash
       ),
-    },
-    'always_minority': metrics.constant_predictor_floor(*totals),
+    }
+
+  by_seed = defaultdict(list)
+  for record in records:
+    by_seed[record['fold'] // folds_per_seed].append(record)
+  return {
+    'protocols': describe(records),
+    'protocols_by_seed': [describe(of_seed) for of_seed in by_seed.values()],
     'nash': {
       'threshold': nash_threshold,
       'first_epochs': nash.find_nash_epochs(records, nash_threshold),

@@ -2,23 +2,40 @@
 
 table = rivals.compare(majority, minority, test, test_is_minority, training)
 scorer = rivals.get('mahalanobis').fit(majority_features, minority_features)
+decisions = rivals.decide(rivals.get('mahalanobis'), majority, minority, seeds)
+name, why = rivals.choose({'mahalanobis': decisions, 'plda_knn': others})
 """
 
+from egan_jax.rivals.choice import choose
 from egan_jax.rivals.comparison import compare
+from egan_jax.rivals.decision import (
+  RULES,
+  Decision,
+  ThresholdRule,
+  decide,
+  decide_from_scores,
+)
 from egan_jax.rivals.head import HeadTraining
-from egan_jax.rivals.held_out import leave_one_out_scores, split_majority
+from egan_jax.rivals.held_out import left_out_scores, split_majority
 from egan_jax.rivals.registry import get, names
-from egan_jax.rivals.rival import BOUNDARY, FEATURES, Rival, Scorer
+from egan_jax.rivals.rival import Rival
+from egan_jax.scorers import BOUNDARY, FEATURES, Scorer
 
 __all__ = [
   'BOUNDARY',
   'FEATURES',
+  'RULES',
+  'Decision',
   'HeadTraining',
   'Rival',
   'Scorer',
+  'ThresholdRule',
+  'choose',
   'compare',
+  'decide',
+  'decide_from_scores',
   'get',
-  'leave_one_out_scores',
+  'left_out_scores',
   'names',
   'split_majority',
 ]

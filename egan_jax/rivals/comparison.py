@@ -1,6 +1,5 @@
 """All rivals on the same images and draws: one call, one table."""
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -9,14 +8,13 @@ import jax
 import numpy as np
 
 from egan_jax.errors import UserError
-from egan_jax.evaluation import calibration, metrics
-from egan_jax.evaluation.calibration import Calibration
+from egan_jax.evaluation import metrics
 from egan_jax.evaluation.checks import check_share
-from egan_jax.evaluation.thresholds import Threshold
 from egan_jax.rivals import registry
+from egan_jax.rivals.decision import Decision, ThresholdRule, decide
 from egan_jax.rivals.head import HeadTraining, pool_features
-from egan_jax.rivals.held_out import leave_one_out_scores, split_majority
-from egan_jax.rivals.rival import BOUNDARY, FEATURES, Rival, Scorer
+from egan_jax.rivals.rival import Rival
+from egan_jax.scorers import BOUNDARY, FEATURES
 
 
 def compare(
@@ -34,9 +32,9 @@ def compare(
 ) -> list[dict]:
   """Fits rivals on every draw and evaluates them on the test set.
 
-  A share of the majority images is held out from all fits, the same for all rivals
-  and draws, and the threshold is chosen on its scores: `target_specificity`. Test
-  images are looked at, and their labels read, when all that is done.
+  The threshold is chosen on scores of majority images by fits without them, as
+  `decide` says: `target_specificity`. Test images are looked at, and their labels
+  read, when all that is done.
 
   Args:
     majority: boundary activations of the majority images, `[M, h, w, c]` by layer
@@ -49,12 +47,13 @@ def compare(
     names: of `rivals.names()`; by default all that can be fitted.
     seed: of the held-out split and all fits.
     specificity: asked of each rival on held-out majority images.
-    held_out_share: of the majority images; more where the specificity takes more.
-      Where there are too few of them, all are fitted on and the threshold is 0.
+    held_out_share: of the majority images, from rivals that train a head, the same
+      share for all; more where the specificity takes more. Where there are too few
+      of them, all are fitted on and the threshold is 0.
     prior: of `metrics.evaluate_scores`.
     calibrate: whether to add `PROBABILITY_METRICS`, of P(minority) at `prior` (by
-      default the test set's) from held-out majority and leave-one-out minority
-      scores; it takes n more fits per draw.
+      default the test set's) from held-out majority and left-out minority scores;
+      it takes up to n more fits per draw.
 
   Returns:
     One dict per rival and draw: `rival`; `draw`, from 0; `metrics` at its
@@ -68,32 +67,30 @@ def compare(
       not finite, or a specificity, share or prior outside (0, 1).
   """
   chosen = _choose(names, training)
-  check_share('specificity', specificity)
+  rule = ThresholdRule('target_specificity', specificity=specificity)
   check_share('held_out_share', held_out_share)
-  num_draws, num_majority = (_count(images) for images in (minority, majority))
-  seeds = np.random.SeedSequence(seed).generate_state(num_draws).tolist()
-  try:
-    fitted, held_out = split_majority(num_majority, specificity, held_out_share, seed)
-    images = _gather(majority, fitted), _gather(majority, held_out), minority, test
-    too_few = ''
-  except UserError as error:
-    images = majority, None, minority, test
-    too_few = str(error)
-  inputs = {BOUNDARY: images, FEATURES: images}
+  seeds = np.random.SeedSequence(seed).generate_state(_count(minority)).tolist()
+  inputs = {BOUNDARY: (majority, minority, test)}
+  inputs[FEATURES] = inputs[BOUNDARY]
   if training is not None:
-    inputs[FEATURES] = tuple(
-      None if part is None else _pool(part, training) for part in images
-    )
+    inputs[FEATURES] = tuple(_pool(part, training) for part in inputs[BOUNDARY])
 
   rows = []
   for rival in chosen:
     *training_images, test_images = inputs[rival.reads]
     start = time.perf_counter()
-    decisions = _decide(
-      rival, *training_images, seeds, training, specificity, too_few, calibrate
+    decisions = decide(
+      rival,
+      *training_images,
+      seeds,
+      training,
+      rule,
+      calibrate,
+      split_seed=seed,
+      held_out_share=held_out_share,
     )
-    scores = [_score(rival, decision.scorer, test_images) for decision in decisions]
-    seconds = (time.perf_counter() - start) / num_draws
+    scores = [rival.score(decision.scorer, test_images) for decision in decisions]
+    seconds = (time.perf_counter() - start) / len(seeds)
     rows += [
       {
         'rival': rival.name,
@@ -111,16 +108,6 @@ def compare(
   return rows
 
 
-@dataclasses.dataclass(frozen=True)
-class _Decision:
-  """All that a rival makes of the training images of one draw."""
-
-  scorer: Scorer
-  threshold: Threshold
-  calibration: Calibration | None
-  notes: tuple[str, ...]
-
-
 def _choose(names: Sequence[str] | None, training: HeadTraining | None) -> list[Rival]:
   if names is None:
     everyone = [registry.get(name) for name in registry.names()]
@@ -135,42 +122,9 @@ def _choose(names: Sequence[str] | None, training: HeadTraining | None) -> list[
   return chosen
 
 
-def _decide(
-  rival: Rival,
-  majority: Any,
-  held_out: Any,
-  minority: Any,
-  seeds: Sequence[int],
-  training: HeadTraining | None,
-  specificity: float,
-  too_few: str,
-  calibrate: bool,
-) -> list[_Decision]:
-  """Everything that is fitted or chosen, for each draw: no test image comes here."""
-  decisions = []
-  for draw, scorer in enumerate(rival.fit_draws(majority, minority, seeds, training)):
-    notes = [scorer.note] if scorer.note else []
-    threshold = Threshold(0.0, 'zero', f'none: {too_few}')
-    line = None
-    if not too_few:
-      held_out_scores = _score(rival, scorer, held_out)
-      threshold = rival.choose_threshold(held_out_scores, specificity)
-    if calibrate:
-      try:
-        if too_few:
-          raise UserError(too_few)
-        of_draw = _gather(minority, draw)
-        left_out = leave_one_out_scores(rival, majority, of_draw, seeds[draw], training)
-        line = calibration.fit(held_out_scores, left_out)
-      except UserError as error:
-        notes.append(f'no P(minority): {error}')
-    decisions.append(_Decision(scorer, threshold, line, tuple(notes)))
-  return decisions
-
-
 def _evaluate(
   rival: Rival,
-  decision: _Decision,
+  decision: Decision,
   scores: np.ndarray,
   is_minority: np.ndarray,
   prior: float | None,
@@ -187,24 +141,11 @@ def _evaluate(
   return {'metrics': result, 'metrics_at_zero': at_zero}
 
 
-def _score(rival: Rival, scorer: Scorer, images: Any) -> np.ndarray:
-  scores = scorer.scores(images)
-  if not np.isfinite(scores).all():
-    raise UserError(
-      f'scores of the rival {rival.name!r} are not finite; try a lower learning_rate'
-    )
-  return scores
-
-
 def _pool(images: Any, training: HeadTraining) -> np.ndarray:
   """Features `[..., C]` of activations `[..., h, w, c]`."""
   leading = jax.tree.leaves(images)[0].shape[:-3]
   flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[-3:]), images)
   return pool_features(flat, training).reshape(*leading, -1)
-
-
-def _gather(images: Any, positions: Any) -> Any:
-  return jax.tree.map(lambda a: a[positions], images)
 
 
 def _count(images: Any) -> int:

@@ -4,20 +4,20 @@ Each takes majority features float `[M, C]` and returns a `Scorer`. Those that l
 at minority features `[n, C]` take them and a seed too, which they have no use for.
 """
 
+import dataclasses
+
 import numpy as np
 from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 
-from egan_jax.rivals.rival import Scorer
-
-# Of "deep nearest neighbour" anomaly detection, DN2 (Bergman et al. 2020).
-NUM_NEIGHBORS = 2
+from egan_jax import scorers
+from egan_jax.scorers import NUM_NEIGHBORS, Scorer
 
 
 def always_minority(majority: np.ndarray) -> Scorer:
   """The floor: -1 for every image."""
   del majority
-  return Scorer(lambda features: np.full(len(features), -1.0))
+  return scorers.make({'value': -1.0}, 'constant')
 
 
 def nearest_class_mean(majority: np.ndarray, minority: np.ndarray, seed: int) -> Scorer:
@@ -28,10 +28,7 @@ def nearest_class_mean(majority: np.ndarray, minority: np.ndarray, seed: int) ->
   for few-shot learning", 2017).
   """
   del seed
-  means = majority.mean(axis=0), minority.mean(axis=0)
-  direction = 2 * (means[0] - means[1])
-  offset = np.sum(means[1] ** 2) - np.sum(means[0] ** 2)
-  return Scorer(lambda features: np.asarray(features, np.float64) @ direction + offset)
+  return scorers.make(_between_means(majority, minority), 'linear')
 
 
 def one_class_knn(majority: np.ndarray) -> Scorer:
@@ -39,31 +36,65 @@ def one_class_knn(majority: np.ndarray) -> Scorer:
 
   Bergman, Cohen & Hoshen, "Deep nearest neighbor anomaly detection", 2020.
   """
-  index = _index(majority, min(NUM_NEIGHBORS, len(majority)))
-  return Scorer(lambda features: -index.kneighbors(features)[0].mean(axis=1))
+  return scorers.make(_index(majority), 'knn')
 
 
-def class_mean_and_knn(majority: np.ndarray, minority: np.ndarray, seed: int) -> Scorer:
+@dataclasses.dataclass(frozen=True)
+class Neighbors:
+  """One-class kNN and its scores of the majority images that it consists of.
+
+  Attributes:
+    arrays: of its scorer.
+    mean: of the scores; there a majority image is no neighbour of its own.
+    deviation: of the scores, or 1 where that is 0.
+  """
+
+  arrays: dict[str, np.ndarray]
+  mean: float
+  deviation: float
+
+
+def measure_neighbors(majority: np.ndarray) -> Neighbors:
+  """The part of `class_mean_and_knn` that no minority image changes."""
+  if len(majority) == 1:
+    return Neighbors(_index(majority), 0.0, 1.0)
+  index = NearestNeighbors(
+    n_neighbors=min(NUM_NEIGHBORS, len(majority) - 1), algorithm='brute'
+  ).fit(majority)
+  scores = -index.kneighbors()[0].mean(axis=1)
+  return Neighbors(_index(majority), scores.mean(), scores.std() or 1.0)
+
+
+def class_mean_and_knn(
+  majority: np.ndarray,
+  minority: np.ndarray,
+  seed: int,
+  neighbors: Neighbors | None = None,
+) -> Scorer:
   """Nearest class mean plus one-class kNN.
 
-  Both are measured in standard deviations from their mean on the majority; there a
-  majority image is no neighbour of its own.
+  Both are measured in standard deviations from their mean on the majority.
+  `neighbors` are those of the majority, if they have been measured already.
   """
-  class_mean = nearest_class_mean(majority, minority, seed)
-  knn = one_class_knn(majority)
-  place_mean = _standardise(class_mean.scores(majority))
-  if len(majority) > 1:
-    others = _index(majority, min(NUM_NEIGHBORS, len(majority) - 1))
-    place_knn = _standardise(-others.kneighbors()[0].mean(axis=1))
-    note = ''
-  else:
-    place_knn = _standardise(np.zeros(1))
+  del seed
+  knn = neighbors or measure_neighbors(majority)
+  line = _between_means(majority, minority)
+  of_majority = (majority - line['centre']) @ line['weights']
+  deviation = of_majority.std() or 1.0
+  note = ''
+  if len(majority) == 1:
     note = 'one majority image: the distance to it is in units of the features'
-
-  def scores(features):
-    return place_mean(class_mean.scores(features)) + place_knn(knn.scores(features))
-
-  return Scorer(scores, note)
+  arrays = {
+    'class_mean': {
+      'centre': line['centre'],
+      'weights': line['weights'] / deviation,
+      'offset': -of_majority.mean() / deviation,
+    },
+    'knn': knn.arrays,
+    'mean': knn.mean,
+    'deviation': knn.deviation,
+  }
+  return scorers.make(arrays, 'class_mean_and_knn', note)
 
 
 def mahalanobis(majority: np.ndarray) -> Scorer:
@@ -73,22 +104,36 @@ def mahalanobis(majority: np.ndarray) -> Scorer:
   deep features for anomaly detection", 2021, with the shrinkage of Ledoit & Wolf,
   "A well-conditioned estimator for large-dimensional covariance matrices", 2004.
   """
+  centre = majority.mean(axis=0)
   if len(majority) < 3:
-    centre = majority.mean(axis=0)
-    return Scorer(
-      lambda features: -np.sum((np.asarray(features) - centre) ** 2, axis=1),
+    return scorers.make(
+      {'centre': centre, 'whitening': np.eye(len(centre))},
+      'mahalanobis',
       'fewer than three majority images have no spread to estimate: plain distance',
     )
-  covariance = LedoitWolf().fit(majority)
-  return Scorer(lambda features: -covariance.mahalanobis(np.asarray(features)))
+  covariance = LedoitWolf(store_precision=False).fit(majority).covariance_
+  return scorers.make(
+    {'centre': centre, 'whitening': _whitening(covariance)}, 'mahalanobis'
+  )
 
 
-def _index(images: np.ndarray, num_neighbors: int) -> NearestNeighbors:
-  """Finds neighbours among features `[M, C]`."""
-  return NearestNeighbors(n_neighbors=num_neighbors, algorithm='brute').fit(images)
+def _between_means(majority: np.ndarray, minority: np.ndarray) -> dict[str, np.ndarray]:
+  """The line that is 0 half way between the means."""
+  of_majority, of_minority = majority.mean(axis=0), minority.mean(axis=0)
+  return {
+    'centre': (of_majority + of_minority) / 2,
+    'weights': 2 * (of_majority - of_minority),
+    'offset': 0.0,
+  }
 
 
-def _standardise(reference: np.ndarray):
-  """A function to standard deviations from the mean of `reference`."""
-  mean, deviation = reference.mean(), reference.std() or 1.0
-  return lambda scores: (scores - mean) / deviation
+def _index(majority: np.ndarray) -> dict[str, np.ndarray]:
+  centre = majority.mean(axis=0)
+  return {'centre': centre, 'index': majority - centre}
+
+
+def _whitening(covariance: np.ndarray) -> np.ndarray:
+  """`[C, R]`, its product with its transpose the (pseudo-)inverse, of rank R."""
+  variances, directions = np.linalg.eigh(covariance)
+  spread = variances > variances[-1] * len(variances) * np.finfo(np.float64).eps
+  return directions[:, spread] / np.sqrt(variances[spread])

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from egan_jax.models.pooled_head import PooledHead
 from egan_jax.rivals import batches
-from egan_jax.rivals.objectives import Context, Objective, PooledHead
-from egan_jax.rivals.rival import Scorer
+from egan_jax.rivals.objectives import Context, Objective, variables
+from egan_jax.scorers import Scorer
 from egan_jax.state import NetworkState, Player, create_game_state
 from egan_jax.steps import Boundary
 
@@ -97,15 +98,13 @@ def fit_draws(
       keys,
     )
 
-  def make_scorer(draw):
-    network, context = jax.tree.map(lambda a: a[draw], (networks, contexts))
-    return Scorer(
-      lambda boundary: np.asarray(
-        _score(objective, training.head, network, context, _to_device(boundary))
-      )
-    )
-
-  return [make_scorer(draw) for draw in range(len(seeds))]
+  # The optimiser stays behind.
+  arrays = variables(networks, networks.params)
+  arrays |= {name: contexts[name] for name in objective.scored_with}
+  return [
+    Scorer(jax.tree.map(lambda a, d=draw: a[d], arrays), objective.kind, training.head)
+    for draw in range(len(seeds))
+  ]
 
 
 def pool_features(boundary: Boundary, training: HeadTraining) -> np.ndarray:
@@ -179,22 +178,7 @@ def _train_one_epoch(
   return jax.lax.scan(step, network, indices_and_masks)[0]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _score(
-  objective: Objective,
-  head: PooledHead,
-  network: NetworkState,
-  context: Context,
-  boundary: Boundary,
-) -> jax.Array:
-  return batches.map_in_batches(
-    lambda part: objective.score(head, network, network.params, context, part, None),
-    boundary,
-  )
-
-
 @functools.partial(jax.jit, static_argnums=0)
 def _pool(head: PooledHead, network: NetworkState, boundary: Boundary) -> jax.Array:
-  return batches.map_in_batches(
-    lambda part: head(network, network.params, part), boundary
-  )
+  untrained = variables(network, network.params)
+  return batches.map_in_batches(lambda part: head(untrained, part), boundary)

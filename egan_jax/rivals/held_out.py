@@ -1,14 +1,85 @@
-"""Training images kept from a fit, so that a threshold can be chosen on them."""
+"""Scores of training images by fits that did not see them, to choose a threshold."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from sklearn.model_selection import KFold
 
 from egan_jax.errors import UserError
 from egan_jax.evaluation.thresholds import count_needed_for_specificity
 from egan_jax.rivals.rival import Rival
+from egan_jax.scorers import Scorer
+
+NUM_FOLDS = 5  # of the majority
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+  """Scorers of each draw, and majority scores by fits without these images.
+
+  Attributes:
+    scorers: `[D]`.
+    majority: what the scorers were fitted on.
+    scores: `[D, m]`, or None.
+    num_folds: of how many fits the scores are; None for the scorers themselves.
+    missing: why there are no scores, if there are none.
+  """
+
+  scorers: list[Scorer]
+  majority: Any
+  scores: np.ndarray | None
+  num_folds: int | None = None
+  missing: str = ''
+
+
+def fit_crosswise(
+  rival: Rival,
+  majority: np.ndarray,
+  minority: np.ndarray,
+  seeds: Sequence[int],
+  split_seed: int,
+) -> Fit:
+  """Fits all images, and scores each of the majority by a fit without its fold.
+
+  For methods that are fitted quickly; arguments as of `out_of_fold_scores`.
+  """
+  scorers = rival.fit_draws(majority, minority, seeds)
+  num_folds = min(NUM_FOLDS, len(majority))
+  if num_folds < 2:
+    missing = 'a single majority image leaves none to choose a threshold on'
+    return Fit(scorers, majority, None, missing=missing)
+  scores = out_of_fold_scores(rival, majority, minority, seeds, num_folds, split_seed)
+  return Fit(scorers, majority, scores, num_folds)
+
+
+def fit_and_hold_out(
+  rival: Rival,
+  majority: Any,
+  minority: Any,
+  seeds: Sequence[int],
+  training: Any,
+  specificity: float,
+  share: float,
+  split_seed: int,
+) -> Fit:
+  """Fits once, on all but a share of the majority, and scores that.
+
+  Arguments as of `Rival.fit_draws` and `split_majority`; where that refuses, all are
+  fitted on.
+  """
+  number = jax.tree.leaves(majority)[0].shape[0]
+  try:
+    split = split_majority(number, specificity, share, split_seed)
+  except UserError as error:
+    scorers = rival.fit_draws(majority, minority, seeds, training)
+    return Fit(scorers, majority, None, missing=str(error))
+  fitted, kept = (jax.tree.map(lambda a, i=i: a[i], majority) for i in split)
+  scorers = rival.fit_draws(fitted, minority, seeds, training)
+  scores = np.stack([rival.score(scorer, kept) for scorer in scorers])
+  return Fit(scorers, fitted, scores)
 
 
 def split_majority(
@@ -16,9 +87,8 @@ def split_majority(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Which majority images are fitted on and which are held out.
 
-  One split and one fit, where the guarantee of `thresholds.target_specificity`
-  holds as it is written. Scores from several fits crosswise would spare a fifth of
-  the images, of which there are many, and keep the guarantee only roughly.
+  One split and one fit: for methods that take long to fit. The guarantee of
+  `thresholds.target_specificity` holds as it is written.
 
   Args:
     num_majority: how many there are.
@@ -44,12 +114,50 @@ def split_majority(
   return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def leave_one_out_scores(
-  rival: Rival, majority: Any, minority: Any, seed: int = 0, training: Any = None
+def out_of_fold_scores(
+  rival: Rival,
+  majority: np.ndarray,
+  minority: np.ndarray,
+  seeds: Sequence[int],
+  num_folds: int,
+  split_seed: int,
 ) -> np.ndarray:
-  """Scores `[n]` of minority images, each by a fit on all the others.
+  """Scores `[D, M]` of majority images, each by a fit without the fold it is in.
 
-  For `thresholds.target_sensitivity` and `calibration.fit`. It takes n more fits.
+  For methods that are fitted quickly. Each fold takes a fit per draw, or one for all
+  where the minority is not looked at.
+
+  Args:
+    rival: what to fit; it reads FEATURES.
+    majority: features `[M, C]`.
+    minority: of each draw's minority images, `[D, n, C]`.
+    seeds: of each draw's fits, `[D]`.
+    num_folds: how many, from 2 to M.
+    split_seed: of the folds, the same for all draws.
+  """
+  scores = np.empty((len(seeds), len(majority)), np.float32)
+  folds = KFold(num_folds, shuffle=True, random_state=split_seed)
+  for fitted, kept in folds.split(majority):
+    fits = rival.fit_draws(majority[fitted], minority, seeds)
+    for draw, scorer in enumerate(fits):
+      if draw and scorer is fits[0]:
+        scores[draw, kept] = scores[0, kept]
+      else:
+        scores[draw, kept] = rival.score(scorer, majority[kept])
+  return scores
+
+
+def left_out_scores(
+  rival: Rival,
+  majority: Any,
+  minority: Any,
+  seed: int = 0,
+  training: Any = None,
+  num_folds: int | None = None,
+) -> np.ndarray:
+  """Scores `[n]` of minority images, each by a fit without it.
+
+  For `thresholds.target_sensitivity` and `calibration.fit`.
 
   Args:
     rival: what to fit.
@@ -57,6 +165,8 @@ def leave_one_out_scores(
     minority: of the n minority images, `[n, ...]`.
     seed: of every fit.
     training: of `Rival.fit`.
+    num_folds: at most so many fits, each without an equal share of the minority;
+      by default each leaves out one image.
 
   Raises:
     UserError: there is a single minority image: without it nothing is left to fit.
@@ -67,13 +177,22 @@ def leave_one_out_scores(
       'with a single minority image none is left to fit on when it is left out, so'
       ' nothing can be said about sensitivity or P(minority); two are needed'
     )
-  others = np.array([np.delete(np.arange(n), left_out) for left_out in range(n)])
-  scorers: Sequence = rival.fit_draws(
-    majority, jax.tree.map(lambda a: a[others], minority), (seed,) * n, training
-  )
-  return np.array(
-    [
-      scorer.scores(jax.tree.map(lambda a, i=i: a[i : i + 1], minority))[0]
-      for i, scorer in enumerate(scorers)
-    ]
-  )
+  if not rival.looks_at_minority:
+    return rival.score(rival.fit(majority, minority, seed, training), minority)
+  num_folds = min(n, num_folds or n)
+  scores = np.empty(n, np.float32)
+  folds = np.array_split(np.random.default_rng(seed).permutation(n), num_folds)
+  # Fits side by side need the same number of images.
+  for size in {len(fold) for fold in folds}:
+    alike = [fold for fold in folds if len(fold) == size]
+    others = np.array([np.delete(np.arange(n), fold) for fold in alike])
+    fits = rival.fit_draws(
+      majority,
+      jax.tree.map(lambda a, others=others: a[others], minority),
+      (seed,) * len(alike),
+      training,
+    )
+    for fold, scorer in zip(alike, fits, strict=True):
+      of_fold = jax.tree.map(lambda a, fold=fold: a[fold], minority)
+      scores[fold] = rival.score(scorer, of_fold)
+  return scores

@@ -1,10 +1,9 @@
 """Rivals that fit a logistic regression on standardised features.
 
 Each takes majority features float `[M, C]`, minority features `[n, C]` and a seed
-and returns a `Scorer` of log odds for the majority.
+and returns a `Scorer` of log odds for the majority. The standardisation is folded
+into its weights.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 from imblearn.over_sampling import SMOTE, RandomOverSampler
@@ -13,7 +12,8 @@ from imblearn.pipeline import make_pipeline
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from egan_jax.rivals.rival import Scorer
+from egan_jax import scorers
+from egan_jax.scorers import Scorer
 
 NUM_NEIGHBORS = 5  # of SMOTE's paper
 
@@ -25,7 +25,7 @@ def logistic_balanced(majority: np.ndarray, minority: np.ndarray, seed: int) -> 
   `class_weight='balanced'`.
   """
   del seed
-  return Scorer(_regress(*_join(majority, minority), class_weight='balanced'))
+  return _regress(*_join(majority, minority), class_weight='balanced')
 
 
 def logistic_logit_adjusted(
@@ -38,9 +38,8 @@ def logistic_logit_adjusted(
   free and not penalised.
   """
   del seed
-  log_odds = _regress(*_join(majority, minority))
-  adjustment = np.log(len(majority) / len(minority))
-  return Scorer(lambda features: log_odds(features) - adjustment)
+  log_odds = np.log(len(majority) / len(minority))
+  return _regress(*_join(majority, minority), adjustment=-log_odds)
 
 
 def smote_logistic(majority: np.ndarray, minority: np.ndarray, seed: int) -> Scorer:
@@ -62,7 +61,7 @@ def smote_logistic(majority: np.ndarray, minority: np.ndarray, seed: int) -> Sco
         f'SMOTE with {num_neighbors} neighbours: there are {len(minority)} minority'
         ' images'
       )
-  return Scorer(_regress(*_join(majority, minority), sampler), note)
+  return _regress(*_join(majority, minority), sampler, note=note)
 
 
 def _join(majority: np.ndarray, minority: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,8 +75,10 @@ def _regress(
   is_majority: np.ndarray,
   sampler: BaseOverSampler | str = 'passthrough',
   class_weight: str | None = None,
-) -> Callable[[np.ndarray], np.ndarray]:
-  """From features `[N, C]` to log odds for the majority `[N]`.
+  adjustment: float = 0.0,
+  note: str = '',
+) -> Scorer:
+  """Fits features `[N, C]`; `adjustment` is added to the log odds for the majority.
 
   The prior variance of each weight (scikit-learn's `C`) is one over the number of
   features, so that the log odds of a standardised image have a prior variance of 1
@@ -87,5 +88,11 @@ def _regress(
   regression = LogisticRegression(
     C=1 / features.shape[1], class_weight=class_weight, max_iter=1000
   )
-  pipeline = make_pipeline(StandardScaler(), sampler, regression)
-  return pipeline.fit(features, is_majority).decision_function
+  scaler = StandardScaler()
+  make_pipeline(scaler, sampler, regression).fit(features, is_majority)
+  arrays = {
+    'centre': scaler.mean_,
+    'weights': regression.coef_[0] / scaler.scale_,
+    'offset': regression.intercept_[0] + adjustment,
+  }
+  return scorers.make(arrays, 'linear', note)

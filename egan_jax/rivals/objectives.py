@@ -7,32 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from egan_jax import steps
-from egan_jax.backbones.graph import LayerGraph
-from egan_jax.models.pooling import pool
+from egan_jax import scorers, steps
 from egan_jax.rivals import batches, losses
 from egan_jax.state import NetworkState
-from egan_jax.steps import Boundary
 
 Context = dict[str, jax.Array]
-
-
-@dataclasses.dataclass(frozen=True)
-class PooledHead:
-  """The layers after the cut and the pooling, without dropout and last unit."""
-
-  graph: LayerGraph
-  pooling: str
-
-  def __call__(
-    self, network: NetworkState, params: Any, boundary: Boundary
-  ) -> jax.Array:
-    """Features `[B, C]` of boundary activations `[B, h, w, c]` by layer name."""
-    variables = {
-      'params': params.get('backbone', {}),
-      'batch_stats': network.batch_stats.get('backbone', {}),
-    }
-    return pool(self.graph.apply(variables, boundary), self.pooling)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,15 +22,24 @@ class Objective:
     loss: `(scores [B], is_minority [B], context)` to `[B]`.
     prepare: `(head, network, majority, num_minority, key)` to the context: what
       loss and score need to know of the training images and the untrained network.
-    score: `(head, network, params, context, boundary, dropout_key)` to `[B]`,
-      higher for the majority; the key is None when not in training.
+    score: in training, `(head, network, params, context, boundary, dropout_key)` to
+      `[B]`, higher for the majority.
+    kind: of the trained head's `Scorer`.
+    scored_with: what of the context the scorer needs.
     make_batches: `batches.shuffle` or `batches.balance`.
   """
 
   loss: Callable[[jax.Array, jax.Array, Context], jax.Array]
   prepare: Callable[..., Context]
   score: Callable[..., jax.Array]
+  kind: str
+  scored_with: tuple[str, ...] = ()
   make_batches: Callable[..., batches.Batches] = batches.shuffle
+
+
+def variables(network: NetworkState, params: Any) -> dict[str, Any]:
+  """What a `PooledHead` or a scorer takes of a discriminator with these `params`."""
+  return {'params': params, 'batch_stats': network.batch_stats}
 
 
 def _prepare_nothing(head, network, majority, num_minority, key):
@@ -77,9 +65,8 @@ def _prepare_centre(head, network, majority, num_minority, key):
   Distances are counted in units of the majority's mean squared distance, or else
   the loss of the minority, an inverse, would depend on the scale of the features.
   """
-  features = batches.map_in_batches(
-    lambda part: head(network, network.params, part), majority
-  )
+  untrained = variables(network, network.params)
+  features = batches.map_in_batches(lambda part: head(untrained, part), majority)
   centre = features.mean(axis=0)
   mean_distance = jnp.sum((features - centre) ** 2, axis=1).mean()
   # One image is its own centre; then any unit does.
@@ -88,27 +75,26 @@ def _prepare_centre(head, network, majority, num_minority, key):
 
 def _score_by_logit(head, network, params, context, boundary, dropout_key):
   """The head's last unit, as the discriminator's score."""
-  if dropout_key is not None:
-    return steps.discriminate(network, params, boundary, dropout_key)
-  variables = {'params': params, 'batch_stats': network.batch_stats}
-  return network.apply_fn(variables, boundary)
+  return steps.discriminate(network, params, boundary, dropout_key)
 
 
 def _score_by_distance(head, network, params, context, boundary, dropout_key):
-  """Squared distance of the pooled features to the centre, negated."""
-  features = head(network, params, boundary)
-  return -jnp.sum((features - context['centre']) ** 2, axis=1) / context['unit']
+  """Squared distance of the pooled features to the centre, negated; no dropout."""
+  arrays = variables(network, params) | context
+  return scorers.score_head_distance(arrays, boundary, head)
 
 
 FINE_TUNED = Objective(
   lambda scores, is_minority, context: losses.cross_entropy(scores, is_minority),
   _prepare_nothing,
   _score_by_logit,
+  'head_logit',
 )
 FOCAL = Objective(
   lambda scores, is_minority, context: losses.focal(scores, is_minority),
   _prepare_nothing,
   _score_by_logit,
+  'head_logit',
 )
 CLASS_WEIGHTED = Objective(
   lambda scores, is_minority, context: losses.class_weighted(
@@ -116,13 +102,15 @@ CLASS_WEIGHTED = Objective(
   ),
   _prepare_share,
   _score_by_logit,
+  'head_logit',
 )
 # Balanced batches as in its paper, algorithm 1.
 DEVIATION_NETWORK = Objective(
   lambda scores, is_minority, context: losses.deviation(scores, is_minority, **context),
   _prepare_reference,
   _score_by_logit,
-  batches.balance,
+  'head_logit',
+  make_batches=batches.balance,
 )
 # Its paper maps to the hypersphere without biases, against a collapse into the
 # centre; the layers here have them, but few train and the minority counters it.
@@ -130,4 +118,6 @@ DEEP_SAD = Objective(
   lambda scores, is_minority, context: losses.deep_sad(scores, is_minority),
   _prepare_centre,
   _score_by_distance,
+  kind='head_distance',
+  scored_with=('centre', 'unit'),
 )

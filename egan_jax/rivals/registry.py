@@ -4,21 +4,32 @@ import functools
 from collections.abc import Callable
 
 from egan_jax.errors import UserError
-from egan_jax.evaluation import thresholds
 from egan_jax.rivals import distances, head, linear, objectives
-from egan_jax.rivals.rival import BOUNDARY, FEATURES, Rival, fit_each, fit_once
+from egan_jax.rivals.rival import Rival, fit_each, fit_once
+from egan_jax.scorers import BOUNDARY, FEATURES
 
 _MEAN = 'that image is its class mean'
 
 
 def _on_features(
-  name: str, fit: Callable, decides_at_zero: bool, from_one_image: str
+  name: str,
+  fit: Callable,
+  decides_at_zero: bool,
+  from_one_image: str,
+  prepare: Callable | None = None,
 ) -> Rival:
-  return Rival(name, FEATURES, decides_at_zero, from_one_image, fit_each(fit))
+  return Rival(name, FEATURES, decides_at_zero, from_one_image, fit_each(fit, prepare))
 
 
 def _on_majority_features(name: str, fit: Callable) -> Rival:
-  return Rival(name, FEATURES, False, 'does not look at minority images', fit_once(fit))
+  return Rival(
+    name,
+    FEATURES,
+    False,
+    'does not look at minority images',
+    fit_once(fit),
+    looks_at_minority=False,
+  )
 
 
 def _on_boundary(
@@ -40,11 +51,18 @@ _REGISTRY = {
       decides_at_zero=True,
       from_one_image='the same as ever',
       fit_draws=fit_once(distances.always_minority),
+      looks_at_minority=False,
       # Its scores are all alike: only the paper's cut makes it what it is.
-      choose_threshold=lambda scores, specificity: thresholds.zero(),
+      always_at_zero=True,
     ),
     _on_features('nearest_class_mean', distances.nearest_class_mean, True, _MEAN),
-    _on_features('class_mean_and_knn', distances.class_mean_and_knn, False, _MEAN),
+    _on_features(
+      'class_mean_and_knn',
+      distances.class_mean_and_knn,
+      False,
+      _MEAN,
+      distances.measure_neighbors,
+    ),
     _on_majority_features('one_class_knn', distances.one_class_knn),
     _on_majority_features('mahalanobis', distances.mahalanobis),
     _on_features(

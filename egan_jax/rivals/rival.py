@@ -1,4 +1,4 @@
-"""What a rival is: a fit on training images, and a scorer that comes of it."""
+"""What a rival is: a fit on training images that returns a `Scorer`."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -7,25 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from egan_jax.evaluation import thresholds
-from egan_jax.evaluation.thresholds import Threshold
-
-FEATURES = 'features'
-BOUNDARY = 'boundary'
-
-
-@dataclasses.dataclass(frozen=True)
-class Scorer:
-  """A fitted rival.
-
-  Attributes:
-    scores: from inputs of N images, such as it was fitted on, to `[N]` float; the
-      higher, the more like the majority.
-    note: what the fit did otherwise than the rival's name says, and why; else ''.
-  """
-
-  scores: Callable[[Any], np.ndarray]
-  note: str = ''
+from egan_jax.errors import UserError
+from egan_jax.scorers import Scorer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +25,8 @@ class Rival:
     fit_draws: fits every draw: `(majority [M, ...], minority [D, n, ...], seeds [D],
       training)` to D scorers; `training` is a `head.HeadTraining`, which only those
       that read BOUNDARY look at.
-    choose_threshold: from held-out majority scores and a specificity.
+    looks_at_minority: whether the fit does.
+    always_at_zero: whether its threshold is 0 whatever rule is asked for.
   """
 
   name: str
@@ -50,9 +34,8 @@ class Rival:
   decides_at_zero: bool
   from_one_image: str
   fit_draws: Callable[..., list[Scorer]]
-  choose_threshold: Callable[[np.ndarray, float], Threshold] = (
-    thresholds.target_specificity
-  )
+  looks_at_minority: bool = True
+  always_at_zero: bool = False
 
   def fit(
     self, majority: Any, minority: Any, seed: int = 0, training: Any = None
@@ -63,16 +46,33 @@ class Rival:
     )
     return scorer
 
+  def score(self, scorer: Scorer, images: Any) -> np.ndarray:
+    """Scores `[N]`; `UserError` if one is not finite."""
+    scores = scorer.scores(images)
+    if not np.isfinite(scores).all():
+      raise UserError(
+        f'scores of the rival {self.name!r} are not finite; try a lower learning_rate'
+      )
+    return scores
 
-def fit_each(fit: Callable[[np.ndarray, np.ndarray, int], Scorer]):
-  """The `fit_draws` of a rival on features: one fit after the other."""
+
+def fit_each(fit: Callable[..., Scorer], prepare: Callable | None = None):
+  """The `fit_draws` of a rival on features: one fit after the other.
+
+  Args:
+    fit: `(majority, minority, seed)` to a scorer, and after these what `prepare`
+      made.
+    prepare: what all fits on the same majority images share, made once of them.
+  """
 
   def fit_draws(majority, minority, seeds: Sequence[int], training=None):
     del training
     majority, minority = (
       np.asarray(features, np.float64) for features in (majority, minority)
     )
-    return [fit(majority, *draw) for draw in zip(minority, seeds, strict=True)]
+    shared = () if prepare is None else (prepare(majority),)
+    draws = zip(minority, seeds, strict=True)
+    return [fit(majority, of_draw, seed, *shared) for of_draw, seed in draws]
 
   return fit_draws
 

@@ -10,6 +10,7 @@ cores. The result so far is stored after every part, as JSON and as Markdown.
 
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -53,37 +54,42 @@ def main(_):
       output.with_suffix('.md'), f'{tables.to_markdown(result)}\n'.encode()
     )
 
-  with (
-    tempfile.TemporaryDirectory() as folder,
-    Process(measurements.OURS) as ours,
-    Process(measurements.PEER) as peer,
-  ):
-    folder = Path(folder)
-    keep(losses=measurements.check_losses(ours, peer, folder))
-    if 'epochs' in _WHICH.value:
-      keep(
-        epochs=measurements.measure_epochs(
-          ours, peer, folder, _REPEATS.value, _XLA_PEER.value
-        )
-      )
-    if 'compilation' in _WHICH.value:
-      keep(compilation=measurements.measure_compilation(folder))
-    if 'trunks' in _WHICH.value:
-      sizes = [int(size) for size in _SIZES.value]
-      keep(trunks=measurements.measure_trunks(ours, peer, sizes, _REPEATS.value))
-    if 'epochs' in result and 'trunks' in result:
-      keep(costs=measurements.split_costs(result['epochs'], result['trunks']))
-    if 'scaling' in _WHICH.value:
-      measurements.measure_scaling(
-        ours,
-        peer,
-        folder,
-        [s for s in _SCALING if str(s['image_size']) in _SIZES.value],
-        min(_REPEATS.value, 3),
-        _XLA_PEER.value,
-        lambda rows: keep(scaling=rows),
-      )
+  with tempfile.TemporaryDirectory() as folder:
+    # Processes of their own: what they leave in memory must not count below.
+    with Process(measurements.OURS) as ours, Process(measurements.PEER) as peer:
+      keep(losses=measurements.check_losses(ours, peer, Path(folder)))
+    with Process(measurements.OURS) as ours, Process(measurements.PEER) as peer:
+      _measure_parts(ours, peer, Path(folder), result, keep)
   print(tables.to_markdown(result))
+
+
+def _measure_parts(
+  ours: Process, peer: Process, folder: Path, result: dict, keep: Callable[..., None]
+) -> None:
+  """What `--parts` asks for, kept one by one."""
+  if 'epochs' in _WHICH.value:
+    keep(
+      epochs=measurements.measure_epochs(
+        ours, peer, folder, _REPEATS.value, _XLA_PEER.value
+      )
+    )
+  if 'compilation' in _WHICH.value:
+    keep(compilation=measurements.measure_compilation(folder))
+  if 'trunks' in _WHICH.value:
+    sizes = [int(size) for size in _SIZES.value]
+    keep(trunks=measurements.measure_trunks(ours, peer, sizes, _REPEATS.value))
+  if 'epochs' in result and 'trunks' in result:
+    keep(costs=measurements.split_costs(result['epochs'], result['trunks']))
+  if 'scaling' in _WHICH.value:
+    measurements.measure_scaling(
+      ours,
+      peer,
+      folder,
+      [s for s in _SCALING if str(s['image_size']) in _SIZES.value],
+      min(_REPEATS.value, 3),
+      _XLA_PEER.value,
+      lambda rows: keep(scaling=rows),
+    )
 
 
 if __name__ == '__main__':

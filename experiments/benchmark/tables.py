@@ -78,7 +78,8 @@ def _trunks(rows: list[dict]) -> str:
         str(row['image_size']),
         str(row['batch_size']),
         f'{1e3 * row["seconds"]["ours"]:.1f}',
-        f'{1e3 * row["seconds"]["peer"]:.1f}',
+        f'{1e3 * row["seconds"]["peer"]:.1f}'
+        + (' (XLA)' if row['peer_compiled_by_xla'] else ''),
         f'{row["ratio"]:.2f}',
       ]
       for row in rows

@@ -8,6 +8,7 @@ package as it is; a variant that takes longer than that shows what its choice is
 
 import dataclasses
 import itertools
+import json
 import statistics
 from collections import Counter
 from pathlib import Path
@@ -171,6 +172,7 @@ def run_command() -> None:
   repeats = flags.DEFINE_integer('repeats', 7, 'Runs of each.', lower_bound=1)
   worker = flags.DEFINE_string('worker', None, 'Be the process of this variant.')
   output = flags.DEFINE_string('output', str(RESULT), 'Where the result goes.')
+  resume = flags.DEFINE_bool('resume', False, 'Keep what the output holds already.')
 
   def main(_):
     logging.set_verbosity(logging.WARNING)
@@ -178,8 +180,11 @@ def run_command() -> None:
       _CODE[worker.value]()
       serve(jax_worker.Worker())
       return
-    rows = []
+    rows = json.loads(Path(output.value).read_text())['rows'] if resume.value else []
+    done = {(row['image_size'], row['variant']) for row in rows}
     for size, name in itertools.product(_SIZES, (*_CODE, *_FLAGS)):
+      if (size, name) in done:
+        continue
       rows.append(measure(name, size, repeats.value))
       result = {
         'command': 'python -m experiments.benchmark.variants',

@@ -1,11 +1,16 @@
 """scikit-learn's digits as a two-class problem."""
 
+import os
+
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from egan_jax.data import sources
 from egan_jax.errors import UserError
+
+SHARED = os.environ.get('EGAN_SHARED')
 
 
 @pytest.fixture(scope='module')
@@ -64,13 +69,51 @@ def test_indices_are_of_the_split_and_shared_by_all_classes(digits):
   np.testing.assert_array_equal(other.test_is_minority, ~digits.test_is_minority)
 
 
+def test_names_and_no_files(digits):
+  assert (digits.minority_class, digits.majority_class) == ('8', '3')
+  assert digits.minority_paths == digits.majority_paths == digits.test_paths == ()
+  assert digits.report is None
+  assert digits.missing_from_test == ()
+
+
+@pytest.mark.skipif(not SHARED, reason='EGAN_SHARED is not set')
+def test_names_of_tfds():
+  for dataset, names in (
+    ('cifar10', ('automobile', 'airplane')),
+    ('cifar100', ('aquarium_fish', 'apple')),
+  ):
+    classes = sources.load(dataset, f'{SHARED}/data/tfds', 1, 0)
+    assert (classes.minority_class, classes.majority_class) == names
+
+
+def test_labels_of_a_command_line(digits):
+  given = sources.load('digits', '', '8', '3')
+  np.testing.assert_array_equal(given.minority, digits.minority)
+
+
+def test_folder(tmp_path):
+  for label, count in (('0', 7), ('1', 2)):
+    for index in range(count):
+      path = tmp_path / 'train' / label / f'{index}.png'
+      path.parent.mkdir(parents=True, exist_ok=True)
+      Image.new('RGB', (30, 20), (index, int(label), 0)).save(path)
+  classes = sources.load('folder', str(tmp_path), '', '', 16, seed=3, strict=True)
+  assert (classes.minority_class, classes.majority_class) == ('1', '0')
+  assert classes.minority.shape == (2, 16, 16, 3)
+  assert len(classes.test) == 1
+  # Names that a command line takes for numbers.
+  assert sources.load('folder', str(tmp_path), 0, 1).minority_class == '0'
+
+
 @pytest.mark.parametrize(
   ('arguments', 'parts'),
   [
     (('digits', '', 4, 4), ('minority_class', 'majority_class', '4')),
     (('digits', '', 10, 3), ("'digits'", 'class 10')),
     (('digits', '', 8, -1), ("'digits'", 'class -1')),
-    (('mnist', '', 0, 1), ("'mnist'", 'cifar10', 'cifar100', 'digits')),
+    (('digits', '', 'eight', 3), ("'eight'", 'no number')),
+    (('mnist', '', 0, 1), ("'mnist'", 'cifar10', 'cifar100', 'digits', 'folder')),
+    (('folder', '', '', ''), ('config.data_dir is empty',)),
   ],
 )
 def test_what_does_not_exist(arguments, parts):

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from egan_jax import rivals
+from egan_jax import rivals, scorers
 from egan_jax.errors import UserError
-from egan_jax.evaluation import metrics, thresholds
+from egan_jax.evaluation import metrics
 from egan_jax.rivals import comparison
 
 
@@ -136,15 +136,14 @@ def test_one_minority_image(images, training):
   assert smote['note'].startswith('SMOTE needs two')
 
 
-@pytest.mark.parametrize('num_majority', [1, 30])
+@pytest.mark.parametrize('num_majority', [1, 10])
 def test_too_few_majority_images_for_the_rule(features, num_majority):
   few = dataclasses.replace(features, majority=features.majority[:num_majority])
   for row in _compare(few, None, calibrate=True):
     assert (row['threshold'], row['threshold_rule']) == (0, 'zero')
-    assert row['promise'].startswith(
-      f'none: {num_majority} majority images are too few'
-    )
-    assert 'no P(minority)' in row['note']
+    if row['rival'] != 'always_minority':
+      assert row['promise'].startswith('none: a s')  # single image; specificity needs
+    assert ('no P(minority)' in row['note']) == (num_majority == 1)
 
 
 def test_too_few_majority_images_for_the_rule_with_heads(images, training):
@@ -175,7 +174,8 @@ class _Spy:
 
   def fit(self, majority, minority, seed):
     self.fitted.append((majority, minority, seed))
-    return rivals.Scorer(lambda features: np.asarray(features)[:, 0] + len(self.fitted))
+    line = {'centre': np.zeros(2), 'weights': np.eye(2)[0], 'offset': len(self.fitted)}
+    return scorers.make(line, 'linear')
 
   def rival(self):
     from egan_jax.rivals.rival import fit_each
@@ -186,27 +186,37 @@ class _Spy:
 def test_a_left_out_image_is_not_fitted_on():
   spy = _Spy()
   majority, minority = np.zeros((4, 2)), np.arange(6.0).reshape(3, 2)
-  scores = rivals.leave_one_out_scores(spy.rival(), majority, minority, seed=7)
-  fits = [(m[:, 0].tolist(), seed) for _, m, seed in spy.fitted]
-  assert fits == [([2, 4], 7), ([0, 4], 7), ([0, 2], 7)]
-  assert scores.tolist() == [0 + 3, 2 + 3, 4 + 3]
+  scores = rivals.left_out_scores(spy.rival(), majority, minority, seed=7)
+  fits = {tuple(m[:, 0].tolist()): seed for _, m, seed in spy.fitted}
+  assert fits == {(2, 4): 7, (0, 4): 7, (0, 2): 7}
+  # Each score is its image's first feature and the number of the fit without it.
+  for value, score in zip((0, 2, 4), scores, strict=True):
+    _, others, _ = spy.fitted[int(score - value) - 1]
+    assert value not in others[:, 0]
   with pytest.raises(UserError, match='single minority image'):
-    rivals.leave_one_out_scores(spy.rival(), majority, minority[:1])
+    rivals.left_out_scores(spy.rival(), majority, minority[:1])
 
 
-def test_held_out_majority_images_are_not_fitted_on(monkeypatch):
+@pytest.mark.parametrize(
+  'n, num_folds, sizes', [(7, 5, [5, 5, 6, 6, 6]), (3, 5, [2] * 3)]
+)
+def test_minority_images_are_left_out_in_folds(n, num_folds, sizes):
   spy = _Spy()
-  monkeypatch.setattr(comparison.registry, 'get', lambda name: spy.rival())
-  majority = np.random.default_rng(0).normal(size=(200, 2))
-  (row,) = rivals.compare(
-    majority, np.zeros((1, 2, 2)), np.zeros((4, 2)), np.arange(4) < 2, names=('spy',)
+  minority = np.column_stack([100.0 * np.arange(n), np.zeros(n)])
+  scores = rivals.left_out_scores(
+    spy.rival(), np.zeros((4, 2)), minority, num_folds=num_folds
   )
-  ((fitted, _, _),) = spy.fitted
-  assert len(fitted) == 160
-  held_out = majority[~np.isin(majority[:, 0], fitted[:, 0])]
-  expected = thresholds.target_specificity(held_out[:, 0] + 1, 0.95)
-  assert row['threshold'] == expected.value
-  assert row['promise'] == expected.promise
+  assert sorted(len(m) for _, m, _ in spy.fitted) == sizes
+  for value, score in zip(minority[:, 0], scores, strict=True):
+    assert value not in spy.fitted[int(score - value) - 1][1][:, 0]
+
+
+def test_nothing_is_refitted_for_those_that_do_not_look_at_the_minority(features):
+  rival = rivals.get('mahalanobis')
+  minority = features.minority[0]
+  expected = rival.fit(features.majority, minority).scores(minority)
+  got = rivals.left_out_scores(rival, features.majority, minority)
+  np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,140 @@
+"""Pooled features of one or several frozen backbones, as one pytree."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from tqdm import tqdm
+
+from egan_jax import backbones, pretrained
+from egan_jax.backbones import graph, preprocessing
+from egan_jax.backbones.trunk import Trunk
+from egan_jax.data.batches import Images, padded_batches
+from egan_jax.errors import UserError
+from egan_jax.models.pooling import pool
+from egan_jax.state import load_variables
+
+BATCH_SIZE = 64
+
+
+@struct.dataclass
+class FeatureExtractor:
+  """From images to features; passes through jit, vmap and export like an array.
+
+  Attributes:
+    trunks: whole backbones with their variables. Each resizes images to its own
+      `image_size`, and may give several feature maps, in the order of its layers.
+    poolings: of each, 'average' or 'flatten', from feature map to vector.
+  """
+
+  trunks: tuple[Trunk, ...]
+  poolings: tuple[str, ...] = struct.field(pytree_node=False)
+
+  def __call__(self, images: jax.Array) -> jax.Array:
+    """Features float32 `[B, sum of C]` of images float `[B, H, W, 3]` in [0, 1].
+
+    Backbone after backbone, and within each feature map after feature map.
+    """
+    features = [
+      pool(maps[name], pooling).astype(jnp.float32)
+      for trunk, pooling in zip(self.trunks, self.poolings, strict=True)
+      for maps in [trunk(images)]
+      for name in trunk.graph.output
+    ]
+    return jnp.concatenate(features, axis=1)
+
+  @property
+  def sizes(self) -> tuple[int, ...]:
+    """The number of features of each backbone; their sum is that of `__call__`."""
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    return tuple(
+      jax.eval_shape(FeatureExtractor((trunk,), (pooling,)), image).shape[1]
+      for trunk, pooling in zip(self.trunks, self.poolings, strict=True)
+    )
+
+
+def make(
+  names: Sequence[str],
+  weights: str | os.PathLike | Sequence[str | os.PathLike],
+  image_size: int,
+  preprocess: str,
+  load: Callable[..., Any] = pretrained.load,
+) -> FeatureExtractor:
+  """Whole backbones with their weights on the device.
+
+  Args:
+    names: of `backbones.names()`.
+    weights: 'imagenet', a path, or 'none' for random ones, always the same; one for
+      all, or a sequence with one for each.
+    image_size: side of the square images the backbones see, in pixels.
+    preprocess: 'imagenet' is what a backbone's ImageNet weights expect; 'scale'
+      leaves images in [0, 1] as the authors of the paper did.
+    load: loads weights as `pretrained.load` does.
+
+  Raises:
+    UserError: no such backbone, weights or preprocessing, or no backbone at all.
+  """
+  if not names:
+    raise UserError('no backbone was given: name at least one')
+  if preprocess not in ('imagenet', 'scale'):
+    raise UserError(f'preprocess={preprocess!r}: choose one of imagenet, scale')
+  if isinstance(weights, str | os.PathLike):
+    weights = (weights,) * len(names)
+  if len(weights) != len(names):
+    raise UserError(
+      f'there are {len(weights)} weights for {len(names)} backbones: give one for'
+      ' all, or one for each'
+    )
+  chosen = [backbones.get(name) for name in names]
+  trunks = tuple(
+    _make_trunk(backbone, which, image_size, preprocess, load)
+    for backbone, which in zip(chosen, weights, strict=True)
+  )
+  return FeatureExtractor(trunks, tuple(backbone.pooling for backbone in chosen))
+
+
+def _make_trunk(
+  backbone: backbones.Backbone,
+  weights: str | os.PathLike,
+  image_size: int,
+  preprocess: str,
+  load: Callable[..., Any],
+) -> Trunk:
+  variables = load_variables(backbone, weights, image_size, jax.random.key(0), load)
+  whole, _ = graph.split(backbone.layers, len(backbone.layers))
+  return Trunk(
+    variables=jax.device_put(variables),
+    graph=whole,
+    preprocessing=backbone.preprocessing if preprocess == 'imagenet' else 'none',
+    image_size=image_size,
+  )
+
+
+def run(
+  extractor: FeatureExtractor, images: Images, batch_size: int = BATCH_SIZE
+) -> np.ndarray:
+  """Features of any number of images, of which a batch at a time is in memory.
+
+  Args:
+    extractor: of C features.
+    images: uint8 `[N, H, W, 3]`, an array or its like on disk.
+    batch_size: images per batch; changes the features by rounding only.
+
+  Returns:
+    float32 `[N, C]`.
+  """
+  parts = []
+  with tqdm(total=images.shape[0], unit='image', disable=None) as bar:
+    for batch, count in padded_batches(images, min(batch_size, images.shape[0])):
+      parts.append(np.asarray(_run_batch(extractor, batch))[:count])
+      bar.update(count)
+  return np.concatenate(parts)
+
+
+@jax.jit
+def _run_batch(extractor: FeatureExtractor, images: jax.Array) -> jax.Array:
+  return extractor(preprocessing.to_unit_range(images))

@@ -1,0 +1,288 @@
+"""The game of a run: both players set up, all folds trained, epoch after epoch."""
+
+import contextlib
+import dataclasses
+import functools
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+from tqdm import tqdm
+
+from egan_jax import backbones, hosts, pretrained, steps, workdir
+from egan_jax import state as egan_state
+from egan_jax.checkpoints import Checkpoints
+from egan_jax.compiled_steps import compile_epoch, compile_score, generate
+from egan_jax.data import activation_files
+from egan_jax.data.activation_cache import ActivationCache
+from egan_jax.data.draws import Draws
+from egan_jax.data.two_classes import TwoClasses
+from egan_jax.epoch_log import EpochLog
+from egan_jax.evaluation import epoch_records, nash
+from egan_jax.parallel import ROWS, Layout, lay_out
+from egan_jax.state import GameState, NetworkState, Player
+
+PHASES = ('setup', 'compile', 'train', 'evaluate')
+
+
+@dataclasses.dataclass(frozen=True)
+class Game:
+  """The two players and what they are fed: boundary activations, made once.
+
+  Attributes:
+    generator: what the generator is made of.
+    discriminator: what the discriminator is made of.
+    minority: the generator's activations of every fold's images, `[F, n, ...]`; folds
+      of several seeds follow each other.
+    majority: the discriminator's, `[M, ...]`.
+    test: the discriminator's, `[T, ...]`.
+    is_minority: bool `[T]`.
+  """
+
+  generator: Player
+  discriminator: Player
+  minority: steps.Boundary
+  majority: steps.Boundary
+  test: steps.Boundary
+  is_minority: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Played:
+  """What is left of a game when it is over, on every host.
+
+  Attributes:
+    player: what the discriminator is made of.
+    discriminators: of every fold, leaves `[F, ...]`.
+    scores: test scores of the last epoch, `[F, T]`.
+    generated: the last images of every fold, `[F, n, 32, 32, 3]` in [0, 1].
+    parameters: how many there are, by network.
+    fingerprints: SHA-256 of the backbones' weights before training, by network.
+    first_epoch: the epoch that this session resumed from, 0 for none.
+    seconds: by phase, of this session.
+  """
+
+  player: Player
+  discriminators: NetworkState
+  scores: np.ndarray
+  generated: np.ndarray
+  parameters: dict
+  fingerprints: dict[str, str]
+  first_epoch: int
+  seconds: dict[str, float]
+
+
+def play(
+  config: dict,
+  folder: Path,
+  images: TwoClasses,
+  draws: Draws,
+  begin: Callable[[], None],
+  profile: str | None = None,
+) -> Played:
+  """Trains all folds of a config and evaluates them after every epoch.
+
+  Args:
+    config: as of `config.default`.
+    folder: the workdir, for checkpoints and the log of epochs.
+    images: of both classes.
+    draws: which of them are used.
+    begin: called by the first host once nothing more can be wrong with the input.
+    profile: a folder for a `jax.profiler` trace of one epoch.
+
+  Raises:
+    UserError: bad input, or a loss that is not finite; on all hosts.
+  """
+  seconds = defaultdict(float)
+  with _timed(seconds, 'setup'):
+    layout = lay_out(len(draws.minority), config['majority_devices'])
+    with hosts.together():
+      game = _set_up(config, images, draws)
+    fingerprints = {
+      'generator': game.generator.fingerprint,
+      'discriminator': game.discriminator.fingerprint,
+    }
+    hosts.check_same('weights', fingerprints)
+    keys = make_keys(config['seed'], config['num_seeds'], config['num_folds'])
+    create = functools.partial(
+      egan_state.create_game_state,
+      generator=game.generator,
+      discriminator=game.discriminator,
+      learning_rate=config['learning_rate'],
+      dropout_rate=config['dropout_rate'],
+      head_activation=config['head_activation'],
+    )
+    states = layout.jit(jax.vmap(create), in_specs=(ROWS,))(layout.split(keys))
+    jax.block_until_ready(states)
+  hosts.on_first(begin)
+  with Checkpoints(folder / workdir.CHECKPOINTS, fingerprints) as checkpoints:
+    saved, first_epoch = checkpoints.restore(jax.eval_shape(jax.vmap(create), keys))
+    if saved is not None:
+      states = layout.split(saved)
+    states, scores = _train(
+      config,
+      folder,
+      layout,
+      game,
+      states,
+      keys,
+      first_epoch,
+      checkpoints,
+      seconds,
+      profile,
+    )
+  hosts.enter('after training')
+  return Played(
+    player=game.discriminator,
+    discriminators=layout.gather(states.discriminator),
+    scores=scores,
+    generated=generate(layout, states.generator, game.minority),
+    parameters=_count_parameters(jax.eval_shape(create, keys[0]), game),
+    fingerprints=fingerprints,
+    first_epoch=first_epoch,
+    seconds={name: round(seconds[name], 3) for name in PHASES},
+  )
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+  start = time.perf_counter()
+  yield
+  seconds[phase] += time.perf_counter() - start
+
+
+def _set_up(config: dict, images: TwoClasses, draws: Draws) -> Game:
+  """Loads weights and runs the frozen trunks over all real images."""
+  load = functools.cache(pretrained.load)
+  generator = make_player(config, 'generator', load)
+  discriminator = make_player(config, 'discriminator', load)
+  cache = open_activation_cache(config)
+  drawn = cache.compute(generator.trunk, images.minority[draws.minority.ravel()])
+  return Game(
+    generator=generator,
+    discriminator=discriminator,
+    minority=jax.tree.map(
+      lambda a: a.reshape(*draws.minority.shape, *a.shape[1:]), drawn
+    ),
+    majority=cache.compute(discriminator.trunk, images.majority[draws.majority]),
+    test=cache.compute(discriminator.trunk, images.test),
+    is_minority=images.test_is_minority,
+  )
+
+
+def open_activation_cache(config: dict) -> ActivationCache:
+  """The cache of activations, with the config's share of memory."""
+  return ActivationCache(
+    activation_files.default_folder(), config['activation_memory_share']
+  )
+
+
+def _split_seed(seed: int) -> dict[str, jax.Array]:
+  """Rng keys of each network's random weights and of the folds."""
+  names = 'generator', 'discriminator', 'folds'
+  return dict(zip(names, jax.random.split(jax.random.key(seed), 3), strict=True))
+
+
+def make_player(config: dict, role: str, load: Callable = pretrained.load) -> Player:
+  """The 'generator' or 'discriminator' of a config."""
+  return egan_state.make_player(
+    backbones.get(config[f'{role}_backbone']),
+    config[f'{role}_weights'],
+    config['fine_tune_layers'],
+    config['preprocess'],
+    config['image_size'],
+    _split_seed(config['seed'])[role],
+    load=load,
+    trunk_dtype=config['trunk_dtype'],
+  )
+
+
+def make_keys(seed: int, num_seeds: int, num_folds: int) -> jax.Array:
+  """Keys `[num_seeds * num_folds]` of all folds, seed after seed.
+
+  A fold's depends on its own seed and number, not on how many there are.
+  """
+  fold_in = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+  folds = jnp.arange(num_folds)
+  keys = [fold_in(_split_seed(seed + i)['folds'], folds) for i in range(num_seeds)]
+  return jnp.concatenate(keys)
+
+
+def _train(
+  config: dict,
+  folder: Path,
+  layout: Layout,
+  game: Game,
+  states: GameState,
+  keys: jax.Array,
+  first_epoch: int,
+  checkpoints: Checkpoints,
+  seconds: dict[str, float],
+  profile: str | None,
+) -> tuple[GameState, np.ndarray]:
+  """Trains after `first_epoch` to the end; the states and scores `[F, T]`."""
+  logging.info('training from epoch %d', first_epoch + 1)
+  epochs = range(first_epoch + 1, config['num_epochs'] + 1)
+  with EpochLog(folder, first_epoch) as log:
+    active = _find_active_folds(config, len(keys), log.records)
+    hidden = None if hosts.is_first() else True  # None: shown on a terminal
+    bar = tqdm(epochs, desc='compiling', unit='epoch', disable=hidden)
+    with _timed(seconds, 'compile'):
+      train_epoch = compile_epoch(
+        layout,
+        states,
+        game.discriminator.trunk,
+        game.majority,
+        game.minority,
+        keys,
+        config['batch_size'],
+        # As many pixels, whatever the size of the images.
+        max(1, config['images_at_once'] * 32**2 // config['image_size'] ** 2),
+      )
+      score = compile_score(layout, states.discriminator, game.test)
+    with _timed(seconds, 'evaluate'):
+      scores = layout.gather(score(states.discriminator))
+
+    bar.set_description('training')
+    for epoch in bar:
+      if not active.any():
+        break
+      hosts.enter(f'in epoch {epoch}')
+      profiled = profile and epoch == epochs[:2][-1]
+      tracing = jax.profiler.trace(profile) if profiled else contextlib.nullcontext()
+      with tracing, _timed(seconds, 'train'):
+        states, terms = jax.block_until_ready(train_epoch(states, active))
+      with _timed(seconds, 'evaluate'):
+        terms, scores = layout.gather((terms, score(states.discriminator)))
+        epoch_records.check_finite(epoch, active, terms, scores)
+        new = epoch_records.make_records(epoch, active, terms, scores, game.is_minority)
+      log.append(new)
+      active = _find_active_folds(config, len(keys), log.records)
+      last = epoch == epochs[-1] or not active.any()
+      if last or epoch % config['checkpoint_every'] == 0:
+        checkpoints.save(epoch, layout.gather(states))
+      bar.set_postfix_str(epoch_records.describe_progress(new))
+  return states, scores
+
+
+def _find_active_folds(config: dict, num_folds: int, records: list[dict]) -> np.ndarray:
+  """Bool `[F]`: the folds that train on."""
+  active = np.ones(num_folds, bool)
+  if config['stop_at_nash'] and records:
+    epochs = nash.find_nash_epochs(records, config['nash_threshold'])
+    active = np.array([epoch is None for epoch in epochs])
+  return active
+
+
+def _count_parameters(state: GameState, game: Game) -> dict:
+  return {
+    'generator': egan_state.count_parameters(state.generator, game.generator),
+    'discriminator': egan_state.count_parameters(
+      state.discriminator, game.discriminator
+    ),
+  }

@@ -1,0 +1,285 @@
+"""What a run of any method comes to: a decision for every fold, and test scores.
+
+The game leaves discriminators, a rival a fit; from here on both are a scorer with a
+threshold. Everything is fitted and chosen on training images; test images are only scored.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+
+from egan_jax import feature_extractor, game, pretrained, rivals, scorers
+from egan_jax.backbones.trunk import Trunk
+from egan_jax.data.draws import Draws
+from egan_jax.data.two_classes import TwoClasses
+from egan_jax.feature_extractor import FeatureExtractor
+from egan_jax.game import Played
+from egan_jax.rivals import Decision, HeadTraining, Rival, ThresholdRule
+from egan_jax.scorers import BOUNDARY, FEATURES
+from egan_jax.steps import Boundary
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+  """A method, decided.
+
+  Attributes:
+    decisions: of every fold.
+    scores: test scores `[F, T]`.
+    front: from images to what the scorers read.
+    backbones: names of those in `front`.
+    fingerprint: SHA-256 of the backbone's weights before training.
+  """
+
+  decisions: Sequence[Decision]
+  scores: np.ndarray
+  front: Trunk | FeatureExtractor
+  backbones: tuple[str, ...]
+  fingerprint: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """The method to deploy, and those it was chosen from.
+
+  Attributes:
+    method: 'egan' or a rival's name, a key of `candidates`.
+    why: in a sentence, why it is this one.
+    candidates: all methods of the run by name; more than one of 'auto' only.
+    seconds: by phase.
+  """
+
+  method: str
+  why: str
+  candidates: Mapping[str, Candidate]
+  seconds: Mapping[str, float]
+
+  @property
+  def chosen(self) -> Candidate:
+    """The method to deploy."""
+    return self.candidates[self.method]
+
+
+def plays(config: dict) -> bool:
+  """Whether the config's method is the game, or may be."""
+  return config['method'] == 'egan' or (
+    config['method'] == 'auto' and config['candidates'] == 'all'
+  )
+
+
+def make_rule(config: dict) -> ThresholdRule:
+  """The threshold rule of a config; 'default' is the paper's for the paper's method."""
+  name = config['threshold']
+  if name == 'default':
+    name = 'zero' if config['method'] == 'egan' else 'target_specificity'
+  return ThresholdRule(
+    name,
+    specificity=config['target_specificity'],
+    sensitivity=config['target_sensitivity'],
+    cost_false_negative=config['cost_false_negative'],
+    cost_false_positive=config['cost_false_positive'],
+    prior=config['prior'],
+  )
+
+
+def hold_out(config: dict, draws: Draws) -> tuple[Draws, np.ndarray]:
+  """The draws that a game trains on, and majority positions `[H]` kept from it.
+
+  None are kept where the threshold is the paper's 0.
+
+  Raises:
+    UserError: there are too few majority images.
+  """
+  if not plays(config) or make_rule(config).name == 'zero':
+    return draws, draws.majority[:0]
+  fitted, held_out = rivals.split_majority(
+    len(draws.majority),
+    config['target_specificity'],
+    config['held_out_share'],
+    config['seed'],
+  )
+  kept = dataclasses.replace(draws, majority=draws.majority[fitted])
+  return kept, draws.majority[held_out]
+
+
+def reach(
+  config: dict,
+  images: TwoClasses,
+  draws: Draws,
+  held_out: np.ndarray,
+  played: Played | None,
+) -> Outcome:
+  """Fits and decides what the config asks for; of several methods, chooses one.
+
+  Args:
+    config: as of `config.default`.
+    images: of both classes.
+    draws: all images of the run, those held out from the game among them.
+    held_out: majority positions `[H]` that the game did not train on.
+    played: the game, where `plays`.
+  """
+  start = time.perf_counter()
+  rule, names = make_rule(config), _list_rivals(config)
+  candidates = {}
+  if played is not None:
+    candidates['egan'] = _decide_game(config, played, images, draws, held_out, rule)
+  for reads, decide in ((FEATURES, _decide_features), (BOUNDARY, _decide_heads)):
+    chosen = [rivals.get(name) for name in names if rivals.get(name).reads == reads]
+    if chosen:
+      candidates |= decide(config, chosen, images, draws, rule)
+  method, why = config['method'], 'it was asked for'
+  if method == 'auto':
+    method, why = rivals.choose({name: c.decisions for name, c in candidates.items()})
+  return Outcome(
+    method=method,
+    why=why,
+    candidates=candidates,
+    seconds={'decide': round(time.perf_counter() - start, 3)},
+  )
+
+
+def _list_rivals(config: dict) -> list[str]:
+  """The rivals that the config has fitted."""
+  if config['method'] == 'egan':
+    return []
+  if config['method'] != 'auto':
+    return [config['method']]
+  return [
+    name
+    for name in rivals.names()
+    if name != 'always_minority'
+    and (config['candidates'] == 'all' or rivals.get(name).reads == FEATURES)
+  ]
+
+
+def _decide_game(
+  config: dict,
+  played: Played,
+  images: TwoClasses,
+  draws: Draws,
+  held_out: np.ndarray,
+  rule: ThresholdRule,
+) -> Candidate:
+  """The discriminators of a game, each with its threshold.
+
+  Minority images were never shown to a discriminator, only what the generator made of
+  them: their scores stand in for those of images left out.
+  """
+  trunk = played.player.trunk
+  cache = game.open_activation_cache(config)
+  majority = cache.compute(trunk, images.majority[held_out]) if len(held_out) else None
+  minority = _compute_folds(cache, trunk, images, draws)
+  decisions = []
+  for fold in range(len(draws.minority)):
+    network, own = jax.tree.map(
+      lambda a, f=fold: a[f], (played.discriminators, minority)
+    )
+    scorer = scorers.from_discriminator(network, played.player)
+    decisions.append(
+      rivals.decide_from_scores(
+        scorer,
+        None if majority is None else scorer.scores(majority),
+        scorer.scores(own),
+        rule,
+        calibrate=majority is not None,
+      )
+    )
+  fingerprint = played.fingerprints['discriminator']
+  return Candidate(
+    decisions, played.scores, trunk, (config['discriminator_backbone'],), fingerprint
+  )
+
+
+def _decide_features(
+  config: dict,
+  chosen: Sequence[Rival],
+  images: TwoClasses,
+  draws: Draws,
+  rule: ThresholdRule,
+) -> dict[str, Candidate]:
+  """Rivals on pooled features of the whole backbone."""
+  names = (config['discriminator_backbone'],)
+  extractor = feature_extractor.make(
+    names, config['discriminator_weights'], config['image_size'], config['preprocess']
+  )
+  run = functools.partial(feature_extractor.run, extractor)
+  drawn = run(images.minority[draws.minority.ravel()])
+  minority = drawn.reshape(*draws.minority.shape, -1)
+  majority = run(images.majority[draws.majority])
+  test = run(images.test) if len(images.test) else drawn[:0]
+  fingerprint = pretrained.fingerprint(extractor.trunks[0].variables)
+  return {
+    rival.name: _decide(
+      config, rival, majority, minority, test, rule, None, extractor, names, fingerprint
+    )
+    for rival in chosen
+  }
+
+
+def _decide_heads(
+  config: dict,
+  chosen: Sequence[Rival],
+  images: TwoClasses,
+  draws: Draws,
+  rule: ThresholdRule,
+) -> dict[str, Candidate]:
+  """Rivals that train the discriminator's head."""
+  player = game.make_player(config, 'discriminator')
+  training = HeadTraining(
+    player,
+    num_epochs=config['num_epochs'],
+    batch_size=config['batch_size'],
+    learning_rate=config['learning_rate'],
+    dropout_rate=config['dropout_rate'],
+  )
+  cache = game.open_activation_cache(config)
+  majority = cache.compute(player.trunk, images.majority[draws.majority])
+  minority = _compute_folds(cache, player.trunk, images, draws)
+  test = cache.compute(player.trunk, images.test)
+  names = (config['discriminator_backbone'],)
+  return {
+    rival.name: _decide(
+      config,
+      rival,
+      majority,
+      minority,
+      test,
+      rule,
+      training,
+      player.trunk,
+      names,
+      player.fingerprint,
+    )
+    for rival in chosen
+  }
+
+
+def _decide(
+  config, rival, majority, minority, test, rule, training, front, names, fingerprint
+) -> Candidate:
+  """One rival on every fold."""
+  num_folds = jax.tree.leaves(minority)[0].shape[0]
+  seeds = np.random.SeedSequence(config['seed']).generate_state(num_folds).tolist()
+  decisions = rivals.decide(
+    rival,
+    majority,
+    minority,
+    seeds,
+    training,
+    rule,
+    calibrate=True,
+    split_seed=config['seed'],
+    held_out_share=config['held_out_share'],
+  )
+  scores = np.stack([rival.score(decision.scorer, test) for decision in decisions])
+  return Candidate(decisions, scores, front, names, fingerprint)
+
+
+def _compute_folds(cache, trunk, images: TwoClasses, draws: Draws) -> Boundary:
+  """Activations `[F, n, ...]` of every fold's minority images."""
+  drawn = cache.compute(trunk, images.minority[draws.minority.ravel()])
+  return jax.tree.map(lambda a: a.reshape(*draws.minority.shape, *a.shape[1:]), drawn)

@@ -1,0 +1,151 @@
+"""Decisions for new images by a finished model: a command and a library call.
+
+  python -m egan_jax.predict --model=RUN_OR_BUNDLE --images=PATH --output=scores.csv
+
+Images are a file, a folder, or a CSV file with a column `path`. An image that cannot
+be read gets a row that says why, and the command then ends with status 2. The library
+call is `Predictor`, on arrays and paths.
+"""
+
+import collections
+import contextlib
+import csv
+import dataclasses
+import itertools
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from absl import flags
+from tqdm import tqdm
+
+from egan_jax import bundle as model_bundle
+from egan_jax import command_line
+from egan_jax.data import image_files
+from egan_jax.errors import UserError
+from egan_jax.predictor import BATCH_SIZE, UNREADABLE, Paths, Predictions, Predictor
+
+COLUMNS = ('path', 'score', 'p_minority', 'decision', 'threshold', 'error')
+
+
+def predict_to_file(
+  predictor: Predictor, paths: Paths, output: str | os.PathLike
+) -> tuple[collections.Counter, list[Path]]:
+  """Writes a CSV file of `COLUMNS`, a row per image, whole or not at all.
+
+  Args:
+    predictor: the model.
+    paths: of the images, any number.
+    output: the file to write; an older one is replaced when all rows are there.
+
+  Returns:
+    How many images each decision was made for, and which were read.
+
+  Raises:
+    UserError: the file cannot be written.
+  """
+  counts, readable, remaining = collections.Counter(), [], iter(paths)
+  with (
+    _replace(Path(output)) as file,
+    tqdm(total=len(paths), unit='image', disable=None) as bar,
+    contextlib.closing(predictor.stream(paths)) as batches,
+  ):
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(COLUMNS)
+    for predictions in batches:
+      number = len(predictions.errors)
+      of_batch = list(itertools.islice(remaining, number))
+      writer.writerows(_make_rows(of_batch, predictions))
+      counts.update(predictions.decisions)
+      readable += [
+        Path(path)
+        for path, error in zip(of_batch, predictions.errors, strict=True)
+        if not error
+      ]
+      bar.update(number)
+  return counts, readable
+
+
+def _make_rows(paths: Paths, predictions: Predictions) -> Iterator[list[str]]:
+  threshold = repr(predictions.threshold.value)
+  for row, (path, error) in enumerate(zip(paths, predictions.errors, strict=True)):
+    if error:
+      yield [os.fspath(path), '', '', UNREADABLE, '', error]
+      continue
+    p = predictions.p_minority
+    yield [
+      os.fspath(path),
+      # All digits: who compares these numbers comes to the same decisions.
+      repr(float(predictions.scores[row])),
+      '' if p is None else repr(float(p[row])),
+      predictions.decisions[row],
+      threshold,
+      '',
+    ]
+
+
+@contextlib.contextmanager
+def _replace(path: Path) -> Iterator[IO[str]]:
+  """A file to write that takes its place when it is complete, or leaves no trace."""
+  if path.is_dir():
+    raise UserError(f'{path} is a folder: give the file to write')
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Paths may be of any bytes.
+    with open(
+      temporary, 'w', encoding='utf-8', errors='surrogateescape', newline=''
+    ) as file:
+      yield file
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  except OSError as error:
+    raise UserError(f'cannot write {path}: {error.strerror}') from error
+  finally:
+    with contextlib.suppress(OSError):
+      temporary.unlink(missing_ok=True)
+
+
+def run_command() -> None:
+  """The command; its flags are defined here, not in whoever imports this module."""
+  model = flags.DEFINE_string('model', None, "A model's folder or a run's workdir.")
+  images = flags.DEFINE_string(
+    'images', None, 'An image file, a folder of them, or a CSV file with a column path.'
+  )
+  output = flags.DEFINE_string('output', None, 'The CSV file to write.')
+  threshold = flags.DEFINE_float(
+    'threshold', None, "A score below it means minority; default: the model's own."
+  )
+  target_specificity = flags.DEFINE_float(
+    'target_specificity', None, 'Or the share of the majority to be called majority.'
+  )
+  explain = flags.DEFINE_string(
+    'explain', None, 'A folder for pictures of why each decision was made.'
+  )
+
+  def main() -> None:
+    bundle = model_bundle.load(model.value)
+    paths = image_files.find_images(images.value)
+    predictor = Predictor(
+      bundle, threshold.value, target_specificity.value, min(BATCH_SIZE, len(paths))
+    )
+    counts, readable = predict_to_file(predictor, paths, output.value)
+    if explain.value:
+      from egan_jax import explain as explanations
+
+      decided_by = dataclasses.replace(bundle, threshold=predictor.threshold)
+      explanations.explain(decided_by, readable, explain.value)
+    decided = ', '.join(f'{number} {name}' for name, number in counts.most_common())
+    print(f'{len(paths)} images: {decided}; in {output.value}')
+    print(f'threshold {predictor.threshold.value:.6g}: {predictor.threshold.promise}')
+    if len(readable) < len(paths):
+      sys.exit(2)
+
+  command_line.run(main, required=(model, images, output))
+
+
+if __name__ == '__main__':
+  run_command()

@@ -1,0 +1,241 @@
+"""A finished model on the device: decisions for images in memory or in files."""
+
+import contextlib
+import dataclasses
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from egan_jax import bundle as model_bundle
+from egan_jax.backbones.preprocessing import to_unit_range
+from egan_jax.bundle import Bundle
+from egan_jax.data import image_files
+from egan_jax.data.batches import Images, padded_batches
+from egan_jax.errors import UserError
+from egan_jax.evaluation import thresholds
+from egan_jax.evaluation.thresholds import Threshold
+
+BATCH_SIZE = 32
+UNREADABLE = 'unreadable'
+
+Paths = Sequence[str | os.PathLike]
+# A batch uint8 [B, H, W, 3] and, of each image in it before any padding, '' or why
+# there is none.
+_Batch = tuple[np.ndarray, list[str]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictions:
+  """What a model says of N images, in their order.
+
+  Attributes:
+    scores: float32 `[N]`; below the threshold means minority. NaN without an image.
+    p_minority: P(minority) float64 `[N]`, or None if the model is not calibrated.
+    decisions: `[N]` the name of a class, or 'unreadable'.
+    threshold: where the scores were cut.
+    errors: `[N]` why an image could not be read, else ''.
+  """
+
+  scores: np.ndarray
+  p_minority: np.ndarray | None
+  decisions: list[str]
+  threshold: Threshold
+  errors: list[str]
+
+
+class Predictor:
+  """A model on the device, compiled once for batches of one shape.
+
+  Attributes:
+    bundle: the model.
+    threshold: where scores are cut.
+    batch_size: images that are computed at once, always as many.
+  """
+
+  def __init__(
+    self,
+    model: Bundle | str | os.PathLike,
+    threshold: float | None = None,
+    target_specificity: float | None = None,
+    batch_size: int = BATCH_SIZE,
+  ):
+    """Loads a model.
+
+    Args:
+      model: a bundle, its folder, or the workdir of a run.
+      threshold: another cut than the model's own.
+      target_specificity: or the share of majority images to be called majority, by
+        which to choose one (`thresholds.target_specificity`).
+      batch_size: changes the scores by rounding only.
+
+    Raises:
+      UserError: there is no such model; both or impossible cuts; the model keeps too
+        few held-out scores for the specificity; or the batch size is below 1.
+    """
+    if batch_size < 1:
+      raise UserError(f'batch_size={batch_size}: it must be at least 1')
+    if not isinstance(model, Bundle):
+      model = model_bundle.load(model)
+    self.bundle = model
+    self.threshold = choose_threshold(model, threshold, target_specificity)
+    self.batch_size = batch_size
+    self._networks = jax.device_put((model.front, model.scorer))
+
+  def scores(self, images: Images | Paths) -> np.ndarray:
+    """Scores float32 `[N]`; below the threshold means minority.
+
+    Args:
+      images: uint8 `[N, H, W, 3]`, or paths of image files.
+
+    Raises:
+      UserError: they are neither, or a file cannot be read.
+    """
+    return self._run_all(_score, images, ())
+
+  def features(self, images: Images | Paths) -> np.ndarray:
+    """Pooled features float32 `[N, C]`, otherwise like `scores`."""
+    spec = jax.ShapeDtypeStruct((1, *[self.bundle.image_size] * 2, 3), np.float32)
+    size = jax.eval_shape(model_bundle.pooled_features, *self._networks, spec).shape[1]
+    return self._run_all(_pool, images, (size,))
+
+  def predict(self, images: Images | Paths) -> Predictions:
+    """Decisions for images; files that cannot be read are no error.
+
+    Args:
+      images: uint8 `[N, H, W, 3]`, squashed to squares as files are, or paths.
+
+    Raises:
+      UserError: images are neither.
+    """
+    scores, errors = [np.zeros(0, np.float32)], []
+    for of_batch, problems in self._run(_score, self._read(images)):
+      scores.append(of_batch)
+      errors += problems
+    return self._decide(np.concatenate(scores), errors)
+
+  def stream(self, paths: Iterable[str | os.PathLike]) -> Iterator[Predictions]:
+    """The same for any number of files, a batch at a time; memory is bounded."""
+    with contextlib.closing(self._read_files(paths)) as batches:
+      for scores, errors in self._run(_score, batches):
+        yield self._decide(scores, errors)
+
+  def _run_all(self, function: Callable, images: Images | Paths, shape) -> np.ndarray:
+    parts = [np.zeros((0, *shape), np.float32)]
+    for results, errors in self._run(function, self._read(images)):
+      for row, error in enumerate(errors):
+        if error:
+          raise UserError(f'{images[sum(map(len, parts)) + row]} {error}')
+      parts.append(results)
+    return np.concatenate(parts)
+
+  def _run(
+    self, function: Callable, batches: Iterable[_Batch]
+  ) -> Iterator[tuple[np.ndarray, list[str]]]:
+    """Results `[count, ...]` of each batch, and errors `[count]`.
+
+    The device has the next batch before the results of one are waited for, and while
+    it computes the one after that is read.
+    """
+    ahead = None
+    for images, errors in batches:
+      results = function(*self._networks, images)
+      if ahead is not None:
+        yield _collect(*ahead)
+      ahead = results, errors
+    if ahead is not None:
+      yield _collect(*ahead)
+
+  def _read(self, images: Images | Paths) -> Iterator[_Batch]:
+    if isinstance(images, str | os.PathLike):
+      raise UserError(f'{images}: give a list of paths, if only of one')
+    if not hasattr(images, 'shape'):
+      return self._read_files(images)
+    if images.dtype != np.uint8 or len(images.shape) != 4 or images.shape[3] != 3:
+      raise UserError(
+        f'images are {images.dtype} {list(images.shape)}: uint8 [N, H, W, 3] is needed'
+      )
+    return (
+      (batch, [''] * count) for batch, count in padded_batches(images, self.batch_size)
+    )
+
+  def _read_files(self, paths: Iterable[str | os.PathLike]) -> Iterator[_Batch]:
+    size = self.bundle.image_size
+    with contextlib.closing(image_files.decode_many(paths, size)) as decoded:
+      while chunk := list(itertools.islice(decoded, self.batch_size)):
+        batch = np.zeros((self.batch_size, size, size, 3), np.uint8)
+        errors = []
+        for row, image in enumerate(chunk):
+          readable = isinstance(image, np.ndarray)
+          if readable:
+            batch[row] = image
+          errors.append('' if readable else image.reason)
+        yield batch, errors
+
+  def _decide(self, scores: np.ndarray, errors: list[str]) -> Predictions:
+    bundle, calibration = self.bundle, self.bundle.calibration
+    errors = [
+      error or ('' if finite else 'has a score that is not finite')
+      for error, finite in zip(errors, np.isfinite(scores), strict=True)
+    ]
+    names = np.where(
+      self.threshold.calls_minority(scores),
+      bundle.minority_class,
+      bundle.majority_class,
+    )
+    return Predictions(
+      scores=scores,
+      p_minority=calibration and calibration.probabilities(scores, bundle.prior),
+      decisions=[
+        UNREADABLE if error else str(name)
+        for name, error in zip(names, errors, strict=True)
+      ],
+      threshold=self.threshold,
+      errors=errors,
+    )
+
+
+def choose_threshold(
+  bundle: Bundle,
+  threshold: float | None = None,
+  target_specificity: float | None = None,
+) -> Threshold:
+  """A model's own threshold, or another; arguments and errors as of `Predictor`."""
+  if threshold is not None and target_specificity is not None:
+    raise UserError('give a threshold or a target_specificity, not both')
+  if threshold is not None:
+    if math.isnan(threshold):
+      raise UserError('the threshold is not a number')
+    return Threshold(float(threshold), 'given', 'none: it was given by hand')
+  if target_specificity is None:
+    return bundle.threshold
+  if bundle.held_out_scores is None:
+    raise UserError(
+      'this model keeps no scores of majority images that were held out from training,'
+      ' of which a target_specificity needs some: give a threshold instead'
+    )
+  return thresholds.target_specificity(
+    bundle.held_out_scores, target_specificity, bundle.held_out_folds
+  )
+
+
+# Networks are pytrees: a second predictor of the same layers compiles nothing.
+@jax.jit
+def _score(front: Any, scorer: Any, images: jax.Array) -> jax.Array:
+  return scorer(front(to_unit_range(images)))
+
+
+@jax.jit
+def _pool(front: Any, scorer: Any, images: jax.Array) -> jax.Array:
+  return model_bundle.pooled_features(front, scorer, to_unit_range(images))
+
+
+def _collect(results: jax.Array, errors: list[str]) -> tuple[np.ndarray, list[str]]:
+  """Waits for the results of a batch; those of padding go, those of no image are NaN."""
+  results = np.array(results)[: len(errors)]
+  results[[bool(error) for error in errors]] = np.nan
+  return results, errors

@@ -1,0 +1,180 @@
+"""Results of a finished run as a page shows them: each under its protocol's label."""
+
+from collections.abc import Mapping
+
+from egan_jax.evaluation.metrics import constant_predictor_floor
+from egan_jax.reporting.finished_run import FinishedRun, name_metric, order_metrics
+
+_TILES = ('f1', 'balanced_accuracy', 'auroc')
+
+
+def describe_training(run: FinishedRun) -> str:
+  """What was trained, on what and for what, in plain sentences."""
+  config, counts = run.config, run.counts
+  minority, majority = run.class_names
+  backbone = config['discriminator_backbone']
+  if config['generator_backbone'] != backbone and run.method == 'egan':
+    backbone = f'{config["generator_backbone"]} (generator) and {backbone}'
+  draws = '' if counts.folds == 1 else f'in each of {counts.folds} draws '
+  texts = [
+    f'{name_method(run.method)} learned to tell {minority}, the rare class, from'
+    f' {majority}: {draws}{count(counts.minority, "image")} of {minority} against'
+    f' {counts.majority:,} of {majority}, seen by {backbone} at'
+    f' {config["image_size"]} px (data: {config["dataset"]}).'
+  ]
+  if counts.test_minority + counts.test_majority:
+    texts.append(
+      f'It was judged on {counts.test_minority:,} + {counts.test_majority:,} test'
+      ' images that took no part in training.'
+    )
+  return ' '.join(texts)
+
+
+def name_method(method: str) -> str:
+  """A method as a sentence calls it; rivals go by the name a config gives them."""
+  return 'eGAN' if method == 'egan' else method
+
+
+def read_protocols(run: FinishedRun) -> dict[str, dict]:
+  """What the run scored under each protocol there is: `label` and `metrics`.
+
+  Each metric has a `mean` and perhaps, over folds, `std` and `min` and `max` or
+  `worst`, and an `epoch`. The floor is the last; without test images of both classes
+  there are none.
+  """
+  protocols = run.summary.get('protocols') or {}
+  decision = run.summary.get('decision') or {}
+  columns = {}
+  if decision.get('metrics'):
+    columns['decision'] = _pick(decision)
+  if 'honest' in protocols:
+    oracle = protocols['honest']['selected_on_test_labels']
+    name = 'last epoch (oracle)' if oracle else 'honest'
+    columns[name] = _pick(protocols['honest'])
+  if 'paper' in protocols:
+    columns['paper (oracle)'] = _pick(protocols['paper'])
+  if columns:
+    label = 'the floor: no look at an image'
+    columns['always minority'] = {'label': label, 'metrics': _compute_floor(run)}
+  return columns
+
+
+def make_columns(run: FinishedRun) -> list[dict]:
+  """Those of `read_protocols` with their `name`, none of them there twice."""
+  columns = read_protocols(run)
+  # At the paper's threshold the decision is what the last epoch is judged by.
+  if 'protocols' in run.summary and 'decision' in columns:
+    if run.summary['decision']['threshold_rule'] == 'zero':
+      del columns['decision']
+  return [{'name': name, **column} for name, column in columns.items()]
+
+
+def _compute_floor(run: FinishedRun) -> dict:
+  floor = constant_predictor_floor(run.counts.test_minority, run.counts.test_majority)
+  return {name: {'mean': value} for name, value in floor.items()}
+
+
+def _pick(protocol: Mapping) -> dict:
+  return {'label': protocol['label'], 'metrics': protocol['metrics']}
+
+
+def make_results(run: FinishedRun) -> dict | None:
+  """The table of results under every protocol there is."""
+  columns = make_columns(run)
+  if not columns:
+    return None
+  counts = run.counts
+  shown = [name for name in order_metrics(columns[0]['metrics']) if _is_metric(name)]
+  folds = (
+    'one fold' if counts.folds == 1 else f'mean ± spread over {counts.folds} folds'
+  )
+  return {
+    'caption': f'{folds}; {run.class_names[0]} is the positive class',
+    'columns': [
+      {'name': c['name'], 'label': c['label'].split(': ', 1)[-1]} for c in columns
+    ],
+    'rows': [
+      {
+        'name': name_metric(name),
+        'cells': [mean_cell(column['metrics'].get(name)) for column in columns],
+      }
+      for name in shown
+    ],
+    'note': (
+      'An oracle figure was chosen with the test labels in hand: it says what could'
+      ' have been reached, not what a user would get. ± is the standard deviation'
+      ' over folds, in brackets the lowest and the highest fold.'
+    ),
+  }
+
+
+def _is_metric(name: str) -> bool:
+  return not name.endswith(('_correct', '_total'))
+
+
+def mean_cell(value: Mapping | None) -> dict:
+  """A cell for a metric of `read_protocols`."""
+  if value is None or value.get('mean') is None:
+    return text_cell('-')
+  extras = []
+  if value.get('std') is not None:
+    extras.append(f'± {value["std"]:.3f}')
+  if value.get('epoch') is not None:
+    extras.append(f'at epoch {value["epoch"]}')
+  elif value.get('std') is not None and 'worst' in value:
+    extras.append(f'worst {value["worst"]:.3f}')
+  elif value.get('std') is not None:
+    extras.append(f'({value["min"]:.3f} to {value["max"]:.3f})')
+  return text_cell(f'{value["mean"]:.3f}', ' '.join(extras))
+
+
+def text_cell(value: str, extra: str = '', wide: bool = False) -> dict:
+  """A cell of a table: a value, a smaller remark, and whether it needs room."""
+  return {'value': value, 'extra': extra, 'wide': wide}
+
+
+def make_tiles(run: FinishedRun) -> list[dict]:
+  """The few numbers a reader sees first, each with its protocol."""
+  columns = make_columns(run)
+  if not columns:
+    return []
+  first, floor = columns[0], columns[-1]
+  tiles = []
+  for name in _TILES:
+    value = first['metrics'].get(name)
+    if value is None:
+      continue
+    tiles.append(
+      {
+        'name': name_metric(name),
+        'value': f'{value["mean"]:.3f}',
+        'spread': f'±\u00a0{value["std"]:.3f}' if value.get('std') is not None else '',
+        'label': (
+          f'{first["label"].split(":")[0]}; always minority'
+          f' {floor["metrics"][name]["mean"]:.3f}'
+        ),
+      }
+    )
+  return tiles
+
+
+def make_verdict(run: FinishedRun) -> str | None:
+  """Whether the decision beats the one that needs no training."""
+  columns = make_columns(run)
+  if not columns:
+    return None
+  first, floor = (column['metrics']['f1'] for column in (columns[0], columns[-1]))
+  mean, limit = first['mean'], floor['mean']
+  low = first.get('min', first.get('worst', mean))
+  minority = run.class_names[0]
+  against = f'the F1 of {limit:.3f} that calling every image {minority} has'
+  if mean <= limit:
+    return f'With an F1 of {mean:.3f} it does not beat {against}.'
+  if low <= limit:
+    return f'On average it beats {against}, but its worst fold does not ({low:.3f}).'
+  return f'Every fold beats {against}: {low:.3f} at worst, {mean:.3f} on average.'
+
+
+def count(quantity: int, what: str) -> str:
+  """A number of things, in words."""
+  return f'{quantity:,} {what}{"" if quantity == 1 else "s"}'

@@ -1,0 +1,240 @@
+"""From training images to a decision: scorer, threshold and P(minority).
+
+No test image or label comes here. Methods that read features are fitted on all
+majority images, and their thresholds come from folds left out in turn; those that
+train a head take long, and hold one share of the majority out from all fits.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from egan_jax.errors import UserError
+from egan_jax.evaluation import calibration, score_models, thresholds
+from egan_jax.evaluation.calibration import Calibration
+from egan_jax.evaluation.checks import check_share
+from egan_jax.evaluation.thresholds import Threshold
+from egan_jax.rivals import held_out
+from egan_jax.rivals.rival import Rival
+from egan_jax.scorers import BOUNDARY, FEATURES, Scorer
+
+RULES = (
+  'zero',
+  'target_specificity',
+  'target_sensitivity',
+  'minimum_cost',
+  'expected_f1',
+)
+# How many fits leave minority images out, at most; of a head, each is a training.
+NUM_MINORITY_FOLDS = {FEATURES: 20, BOUNDARY: 5}
+
+
+@dataclasses.dataclass(frozen=True)
+class ThresholdRule:
+  """How to choose a threshold; see the function of that name in `thresholds`.
+
+  Attributes:
+    name: one of `RULES`.
+    specificity: of 'target_specificity', and where another rule cannot be kept.
+    sensitivity: of 'target_sensitivity'.
+    cost_false_negative: of 'minimum_cost'.
+    cost_false_positive: of 'minimum_cost'.
+    prior: share of the minority where decisions are made, of 'minimum_cost' and
+      'expected_f1'.
+
+  Raises:
+    UserError: there is no such rule, or a number is out of its range.
+  """
+
+  name: str = 'target_specificity'
+  specificity: float = 0.95
+  sensitivity: float = 0.9
+  cost_false_negative: float = 1.0
+  cost_false_positive: float = 1.0
+  prior: float = 0.5
+
+  def __post_init__(self):
+    if self.name not in RULES:
+      raise UserError(f'unknown rule {self.name!r}: choose one of {", ".join(RULES)}')
+    for name in ('specificity', 'sensitivity', 'prior'):
+      check_share(name, getattr(self, name))
+    for name in ('cost_false_negative', 'cost_false_positive'):
+      thresholds.check_cost(name, getattr(self, name))
+
+  @property
+  def needs_left_out_scores(self) -> bool:
+    """Whether it looks at scores of minority images that were left out."""
+    return self.name in ('target_sensitivity', 'minimum_cost', 'expected_f1')
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+  """All that a method makes of the training images of one draw.
+
+  Attributes:
+    scorer: fitted.
+    threshold: chosen by the rule asked for or, where that cannot be kept, by
+      'target_specificity' or else 'zero', which its promise then says.
+    calibration: P(minority) of scores, if asked for and possible.
+    notes: what was done otherwise than asked for, and why.
+    held_out_scores: `[m]` of majority images by fits without them, or None.
+    left_out_scores: `[n]` of the minority images by fits without them, or None.
+  """
+
+  scorer: Scorer
+  threshold: Threshold
+  calibration: Calibration | None
+  notes: tuple[str, ...]
+  held_out_scores: np.ndarray | None
+  left_out_scores: np.ndarray | None
+
+
+def decide(
+  rival: Rival,
+  majority: Any,
+  minority: Any,
+  seeds: Sequence[int],
+  training: Any = None,
+  rule: ThresholdRule | None = None,
+  calibrate: bool = False,
+  split_seed: int = 0,
+  held_out_share: float = 0.2,
+) -> list[Decision]:
+  """Fits a method to each draw and chooses its threshold.
+
+  Args:
+    rival: the method.
+    majority: what it reads of the majority images, `[M, ...]`, shared by the draws.
+    minority: of each draw's minority images, `[D, n, ...]`.
+    seeds: of each draw's fits, `[D]`.
+    training: a `HeadTraining`, for methods that read BOUNDARY.
+    rule: of the threshold; by default `ThresholdRule()`.
+    calibrate: whether to fit P(minority).
+    split_seed: of the majority's folds or held-out share.
+    held_out_share: of the majority, for methods that read BOUNDARY; more where the
+      specificity takes more.
+
+  Returns:
+    D decisions.
+
+  Raises:
+    UserError: scores are not finite.
+  """
+  rule = rule or ThresholdRule()
+  if rival.reads == FEATURES:
+    fit = held_out.fit_crosswise(rival, majority, minority, seeds, split_seed)
+  else:
+    split = rule.specificity, held_out_share, split_seed
+    fit = held_out.fit_and_hold_out(rival, majority, minority, seeds, training, *split)
+  decisions = []
+  for draw, scorer in enumerate(fit.scorers):
+    left_out_scores, missing = None, ''
+    if calibrate or rule.needs_left_out_scores:
+      try:
+        left_out_scores = held_out.left_out_scores(
+          rival,
+          fit.majority,
+          jax.tree.map(lambda a, d=draw: a[d], minority),
+          seeds[draw],
+          training,
+          NUM_MINORITY_FOLDS[rival.reads],
+        )
+      except UserError as error:
+        missing = str(error)
+    decision = decide_from_scores(
+      scorer,
+      None if fit.scores is None else fit.scores[draw],
+      left_out_scores,
+      ThresholdRule('zero') if rival.always_at_zero else rule,
+      calibrate,
+      fit.num_folds,
+      fit.missing,
+      missing,
+    )
+    decisions.append(decision)
+  return decisions
+
+
+def decide_from_scores(
+  scorer: Scorer,
+  held_out_scores: np.ndarray | None,
+  left_out_scores: np.ndarray | None,
+  rule: ThresholdRule,
+  calibrate: bool = False,
+  num_folds: int | None = None,
+  no_held_out: str = 'no majority image was held out',
+  no_left_out: str = 'no minority image was left out',
+) -> Decision:
+  """The decision of a scorer, however it was trained.
+
+  Args:
+    scorer: fitted.
+    held_out_scores: `[m]` of majority images that did not train what scored them.
+    left_out_scores: `[n]` of minority images likewise.
+    rule: of the threshold.
+    calibrate: whether to fit P(minority).
+    num_folds: of how many fits the held-out scores are; None for the scorer itself.
+    no_held_out: why there are no held-out scores, if there are none.
+    no_left_out: why there are no left-out scores, if there are none.
+  """
+  notes = [scorer.note] if scorer.note else []
+
+  def of_majority():
+    return _check_there(held_out_scores, no_held_out)
+
+  def of_minority():
+    return _check_there(left_out_scores, no_left_out)
+
+  def choose(name: str) -> Threshold:
+    if name == 'target_specificity':
+      return thresholds.target_specificity(of_majority(), rule.specificity, num_folds)
+    if name == 'target_sensitivity':
+      return thresholds.target_sensitivity(of_minority(), rule.sensitivity)
+    if name == 'minimum_cost':
+      line = calibration.fit(of_majority(), of_minority())
+      costs = rule.cost_false_negative, rule.cost_false_positive
+      return thresholds.minimum_cost(line, *costs, rule.prior)
+    if name == 'expected_f1':
+      if scorer.minority_score_distribution is not None:
+        model = score_models.from_method(*scorer.minority_score_distribution)
+      else:
+        model = score_models.from_left_out(of_minority(), of_majority())
+      return thresholds.expected_f1(of_majority(), model, rule.prior)
+    return thresholds.zero()
+
+  try:
+    threshold = choose(rule.name)
+  except UserError as error:
+    threshold = _fall_back(rule.name, str(error), choose)
+    notes.append(f'the rule {rule.name} cannot be kept: {error}')
+  line = None
+  if calibrate:
+    try:
+      line = calibration.fit(of_majority(), of_minority())
+    except UserError as error:
+      notes.append(f'no P(minority): {error}')
+  return Decision(
+    scorer, threshold, line, tuple(notes), held_out_scores, left_out_scores
+  )
+
+
+def _check_there(scores: np.ndarray | None, missing: str) -> np.ndarray:
+  if scores is None:
+    raise UserError(missing)
+  return scores
+
+
+def _fall_back(name: str, error: str, choose: Callable[[str], Threshold]) -> Threshold:
+  """The threshold where the rule asked for cannot be kept."""
+  if name != 'target_specificity':
+    try:
+      threshold = choose('target_specificity')
+    except UserError:
+      pass
+    else:
+      promise = f'{threshold.promise}. It stands in for {name}: {error}'
+      return dataclasses.replace(threshold, promise=promise)
+  return Threshold(0.0, 'zero', f'none: {error}')

@@ -1,0 +1,206 @@
+"""The two-covariance model: a class of many images against one of a few.
+
+Features of the majority are N(m, W). The minority's are N(m + delta, W), and of the
+difference delta only its distribution over pairs of classes is known, N(0, B). The
+minority's n images make that a posterior, also normal, and the score of an image is
+the log-likelihood ratio of the two predictive distributions. It is probabilistic
+linear discriminant analysis (Prince & Elder, "Probabilistic linear discriminant
+analysis for inferences about identity", 2007; Brummer & de Villiers, "The speaker
+partitioning problem", 2010) with one class so well sampled that it is known.
+
+W and B are diagonalised together once per majority: V' W V = I and V' B V = diag(b).
+In y = V' (z - m) all dimensions are independent, whence a fit on few images is
+elementwise and a score a product with V and a sum.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+
+Arrays = Mapping[str, Any]
+_product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+
+# Directions with less than this of the largest prior variance say nothing.
+_NEGLIGIBLE = 1e-8
+
+
+@dataclasses.dataclass(frozen=True)
+class Covariances:
+  """How W and B come of the covariance C of M majority images.
+
+  Attributes:
+    spherical: share of W that is a sphere: W = (1 - s) C + s tr(C) / d I.
+    between: the trace of B, in units of the trace of C.
+  """
+
+  spherical: float = 0.1
+  between: float = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Majority:
+  """What the model knows before it sees a minority image; float64.
+
+  Attributes:
+    centre: m `[C]`.
+    projection: V `[C, R]`.
+    variances: b `[R]`, of delta along each direction, in units of W.
+    note: what was done otherwise for want of images, or ''.
+  """
+
+  centre: np.ndarray
+  projection: np.ndarray
+  variances: np.ndarray
+  note: str = ''
+
+
+def measure_majority(
+  majority: np.ndarray,
+  class_directions: np.ndarray | None = None,
+  covariances: Covariances | None = None,
+) -> Majority:
+  """The majority's part of the model.
+
+  Args:
+    majority: features `[M, C]`.
+    class_directions: `[C, K]`, the weights of a classifier of K other classes, less
+      their mean: F. Under a linear discriminant model W F are differences of class
+      means, so B is proportional to C F F' C. Without them B is proportional to C C.
+    covariances: the model's two constants.
+  """
+  covariances = covariances or Covariances()
+  majority = np.asarray(majority, np.float64)
+  centre = majority.mean(axis=0)
+  centred = majority - centre
+  covariance = centred.T @ centred / len(majority)
+  note = ''
+  if not np.trace(covariance) > 0:
+    covariance = np.eye(len(centre))
+    note = 'majority images all alike show no spread: it is taken to be 1'
+  within, root_of_between = _covariances(covariance, class_directions, covariances)
+  projection, variances = _diagonalise(within, root_of_between)
+  return Majority(centre, projection, variances, note)
+
+
+def _covariances(covariance, class_directions, constants):
+  """W `[C, C]` and `[C, K]` whose product with its transpose is B."""
+  trace, size = np.trace(covariance), len(covariance)
+  within = (1 - constants.spherical) * covariance
+  within[np.diag_indices(size)] += constants.spherical * trace / size
+  directions = np.eye(size) if class_directions is None else class_directions
+  root = covariance @ directions
+  return within, root * np.sqrt(constants.between * trace / np.sum(root**2))
+
+
+def _diagonalise(within, root):
+  """V `[C, R]` and b `[R]`: V' W V = I and V' root root' V = diag(b)."""
+  factor = scipy.linalg.cholesky(within, lower=True)
+  whitened = scipy.linalg.solve_triangular(factor, root, lower=True)
+  size, rank = whitened.shape
+  # The smaller of the two products has the same eigenvalues.
+  if rank < size:
+    variances, vectors = scipy.linalg.eigh(whitened.T @ whitened)
+    kept = variances > _NEGLIGIBLE * variances[-1]
+    vectors = whitened @ vectors[:, kept] / np.sqrt(variances[kept])
+  else:
+    variances, vectors = scipy.linalg.eigh(whitened @ whitened.T)
+    kept = variances > _NEGLIGIBLE * variances[-1]
+    vectors = vectors[:, kept]
+  projection = scipy.linalg.solve_triangular(factor, vectors, lower=True, trans='T')
+  return projection, variances[kept]
+
+
+def infer(projected: jax.Array, variances: jax.Array) -> dict[str, jax.Array]:
+  """The posterior of delta along each direction, from a draw's minority images.
+
+  Args:
+    projected: of the n images, y float `[n, R]`.
+    variances: b `[R]`.
+
+  Returns:
+    `mean` and `variance` `[R]`.
+  """
+  n = projected.shape[0]
+  variance = variances / (1 + n * variances)
+  return {'mean': variance * n * projected.mean(axis=0), 'variance': variance}
+
+
+def ratio(posterior: Arrays) -> dict[str, jax.Array]:
+  """The log-likelihood ratio as a polynomial in y.
+
+  log N(y; 0, 1) - log N(y; mean, 1 + variance), summed over the directions.
+
+  Returns:
+    `quadratic` and `linear` `[R]` and `constant` `[]`.
+  """
+  mean, spread = posterior['mean'], 1 + posterior['variance']
+  return {
+    'quadratic': -posterior['variance'] / (2 * spread),
+    'linear': -mean / spread,
+    'constant': jnp.sum(mean**2 / spread + jnp.log1p(posterior['variance'])) / 2,
+  }
+
+
+def minority_distribution(posterior: Arrays, polynomial: Arrays) -> jax.Array:
+  """Mean and deviation `[2]` of a new minority image's score, if the model is true."""
+  mean, spread = posterior['mean'], 1 + posterior['variance']
+  quadratic, linear = polynomial['quadratic'], polynomial['linear']
+  expected = jnp.sum(quadratic * (mean**2 + spread) + linear * mean)
+  variance = jnp.sum(
+    2 * (quadratic * spread) ** 2 + spread * (2 * quadratic * mean + linear) ** 2
+  )
+  return jnp.stack([expected + polynomial['constant'], jnp.sqrt(variance)])
+
+
+def evaluate(polynomial: Arrays, projected: jax.Array) -> jax.Array:
+  """The log-likelihood ratio float `[B]` at y `[B, R]`."""
+  terms = projected * (projected * polynomial['quadratic'] + polynomial['linear'])
+  return jnp.sum(terms, axis=1) + polynomial['constant']
+
+
+def score_plda(arrays: Arrays, features: jax.Array) -> jax.Array:
+  """Log-likelihood ratio `[B]` of the majority to the minority.
+
+  Args:
+    arrays: `centre` `[C]`, `projection` `[C, R]` and the polynomial of `ratio`.
+    features: float32 `[B, C]`.
+  """
+  return evaluate(arrays, _product(features - arrays['centre'], arrays['projection']))
+
+
+def score_neighbors(index: jax.Array, features: jax.Array, count: int) -> jax.Array:
+  """Mean cosine of features `[B, C]` to the `count` nearest of `index` `[M, C]`, less 1.
+
+  The rows of the index have norm 1.
+  """
+  norms = jnp.linalg.norm(features, axis=1, keepdims=True)
+  tiny = jnp.finfo(jnp.float32).tiny  # a feature vector of zeros has no direction
+  cosines = _product(features / jnp.maximum(norms, tiny), index.T)
+  nearest, _ = jax.lax.top_k(cosines, min(count, index.shape[0]))
+  return nearest.mean(axis=1) - 1
+
+
+def score_plda_knn(arrays: Arrays, features: jax.Array) -> jax.Array:
+  """Log-likelihood ratio and one-class kNN, each in deviations from its mean, added.
+
+  Args:
+    arrays: `plda` as of `score_plda`; `index` `[M, C]` of unit rows; `weight_of`, a
+      row of which for each of the k nearest `[k]` says how the mean is taken.
+    features: float32 `[B, C]`.
+  """
+  plda = (score_plda(arrays['plda'], features) - arrays['plda_mean']) / arrays[
+    'plda_deviation'
+  ]
+  knn = score_neighbors(arrays['index'], features, NUM_NEIGHBORS)
+  return plda + arrays['knn_weight'] * (knn - arrays['knn_mean']) / (
+    arrays['knn_deviation']
+  )
+
+
+NUM_NEIGHBORS = 5

@@ -1,0 +1,199 @@
+"""Features of the images that few_images needs, computed once and kept in a folder.
+
+  python -m experiments.few_images_features --features_dir=DIR --data_dir=TFDS \
+    --xray_dir=CHEST_XRAY
+
+Chunks of 250 images are files of their own, so a stopped command goes on where it
+was. Of the CIFAR-10 minority only the first 2,000 training images of a fixed order
+are there: 20 draws of 100. Beside the pooled last map, the first columns, chunks have
+intermediate maps, pooled too.
+"""
+
+import io
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+from PIL import Image
+
+from egan_jax import backbones, feature_extractor
+from egan_jax.backbones.graph import LayerGraph
+from egan_jax.feature_extractor import FeatureExtractor
+
+CHUNK = 250
+MINORITY = 2000
+# Beside the last one, what is pooled of each backbone.
+MAPS = {
+  'EfficientNetLite0': ('block7a_project_bn', 'block6d_add', 'block5c_add'),
+  'EfficientNetLite1': ('block7a_project_bn', 'block6e_add', 'block5d_add'),
+}
+# (data set, class, split): CIFAR's labels, or folders of the X-rays.
+CIFAR10_CARS = [('cifar10', c, s) for s in ('test', 'train') for c in (0, 1)]
+CIFAR10_PETS = [('cifar10', c, s) for s in ('test', 'train') for c in (2, 3)]
+CIFAR100 = [('cifar100', c, s) for s in ('test', 'train') for c in range(5)]
+XRAY = [('xray', c, s) for s in ('test', 'train') for c in ('NORMAL', 'PNEUMONIA')]
+EVERYTHING = [*CIFAR100, *CIFAR10_CARS, *CIFAR10_PETS, *XRAY]
+
+_FEATURES_DIR = flags.DEFINE_string('features_dir', None, 'Where features are kept.')
+_DATA_DIR = flags.DEFINE_string('data_dir', '', 'The TFDS data folder.')
+_XRAY_DIR = flags.DEFINE_string('xray_dir', '', 'Holds train/NORMAL and so on.')
+_BACKBONES = flags.DEFINE_list('backbones', list(MAPS), 'In this order.')
+_SIZES = flags.DEFINE_list('sizes', ['224', '96', '32'], 'In pixels, in this order.')
+_BATCH_SIZE = flags.DEFINE_integer('batch_size', 16, 'Images per batch.')
+
+
+def order(count: int) -> np.ndarray:
+  """The order in which the images of a class are drawn, always the same."""
+  return np.random.default_rng(0).permutation(count)
+
+
+def _is_cut(dataset: str, label: str | int, split: str) -> bool:
+  """Whether only the first `MINORITY` images in the order of drawing are there."""
+  return split == 'train' and (dataset, label) in (('cifar10', 0), ('cifar10', 2))
+
+
+def load(
+  folder: str | Path,
+  dataset: str,
+  label: str | int,
+  split: str,
+  name: str,
+  size: int,
+  flipped: bool = False,
+) -> np.ndarray:
+  """Features float32 `[N, C]` of a class: images in the order of the data set.
+
+  Of the classes of which only some are there, in the order of drawing.
+
+  Raises:
+    FileNotFoundError: this class was not extracted to its end.
+  """
+  stem = _stem(dataset, label, split, name, size, flipped)
+  if not (Path(folder) / f'{stem}-done').exists():
+    raise FileNotFoundError(f'{stem} is not in {folder}: run few_images_features')
+  paths = (Path(folder) / f'{stem}-{chunk}.npy' for chunk in itertools.count())
+  return np.concatenate([np.load(p) for p in itertools.takewhile(Path.exists, paths)])
+
+
+def _stem(dataset, label, split, name, size, flipped) -> str:
+  flip = '-flipped' if flipped else ''
+  return f'{dataset}-{label}-{split}-{name}-{size}{flip}'
+
+
+def extractor(name: str, size: int) -> FeatureExtractor:
+  """The pooled last map of a backbone, then those of `MAPS`."""
+  made = feature_extractor.make((name,), 'imagenet', size, 'imagenet')
+  layers = backbones.get(name).layers
+  maps = LayerGraph(layers, (layers[-1].name, *MAPS[name]))
+  return made.replace(trunks=(made.trunks[0].replace(graph=maps),))
+
+
+class Sources:
+  """The images of a class of a data set; each data set is read once."""
+
+  def __init__(self, data_dir: str, xray_dir: str):
+    self._data_dir, self._xray_dir = data_dir, xray_dir
+    self._read: dict[tuple, dict[int, list[np.ndarray]]] = {}
+
+  def images(
+    self, dataset: str, label: str | int, split: str, size: int
+  ) -> np.ndarray | None:
+    """uint8 `[N, H, W, 3]`, or None without the folder of the X-rays."""
+    if dataset == 'xray':
+      return self._xrays(label, split, size) if self._xray_dir else None
+    if (dataset, split) not in self._read:
+      self._read[dataset, split] = self._cifar(dataset, split)
+    images = np.stack(self._read[dataset, split][label])
+    if _is_cut(dataset, label, split):
+      images = images[order(len(images))[:MINORITY]]
+    return images
+
+  def _cifar(self, dataset, split) -> dict[int, list[np.ndarray]]:
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(
+      dataset, data_dir=self._data_dir or None, file_format='array_record'
+    )
+    decoders = {'image': tfds.decode.SkipDecoding()}
+    images = {}
+    for example in builder.as_data_source(split=split, decoders=decoders):
+      if example['label'] < 5:
+        image = np.asarray(Image.open(io.BytesIO(example['image'])))
+        images.setdefault(int(example['label']), []).append(image)
+    return images
+
+  def _xrays(self, label, split, size) -> np.ndarray:
+    paths = sorted((Path(self._xray_dir) / split / label).iterdir())
+    paths = [paths[i] for i in order(len(paths))]
+    if split == 'train':
+      paths = paths[: 1080 if label == 'NORMAL' else 600]
+    return np.stack([_decode(path, size) for path in paths])
+
+
+def _decode(path: Path, size: int) -> np.ndarray:
+  with Image.open(path) as image:
+    squashed = image.convert('RGB').resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(squashed)
+
+
+def extract(
+  folder: Path,
+  which: tuple[str, str | int, str],
+  name: str,
+  size: int,
+  flipped: bool,
+  images_of: Callable[[], np.ndarray | None],
+  made: FeatureExtractor,
+) -> Iterator[str]:
+  """Computes what is missing of a class; yields the stems of chunks as they come."""
+  stem = _stem(*which, name, size, flipped)
+  if (folder / f'{stem}-done').exists():
+    return
+  images = images_of()
+  if images is None:
+    return
+  if flipped:
+    images = images[:, :, ::-1]
+  for chunk, start in enumerate(range(0, len(images), CHUNK)):
+    path = folder / f'{stem}-{chunk}.npy'
+    if not path.exists():
+      features = feature_extractor.run(
+        made, images[start : start + CHUNK], _BATCH_SIZE.value
+      )
+      partial = path.with_suffix('.partial')
+      with partial.open('wb') as file:
+        np.save(file, features)
+      partial.rename(path)
+      yield path.stem
+  (folder / f'{stem}-done').touch()
+
+
+def main(_: list[str]) -> None:
+  folder = Path(_FEATURES_DIR.value)
+  folder.mkdir(parents=True, exist_ok=True)
+  sources = Sources(_DATA_DIR.value, _XRAY_DIR.value)
+  for size in map(int, _SIZES.value):
+    for name in _BACKBONES.value:
+      made = extractor(name, size)
+      for flipped in (False, True):
+        for which in EVERYTHING:
+          # Flips are for the few minority images only.
+          if flipped and (which[2] == 'test' or which[1] in (1, 3, 'NORMAL')):
+            continue
+          for stem in extract(
+            folder,
+            which,
+            name,
+            size,
+            flipped,
+            lambda which=which, size=size: sources.images(*which, size),
+            made,
+          ):
+            print(stem, flush=True)
+
+
+if __name__ == '__main__':
+  flags.mark_flag_as_required('features_dir')
+  app.run(main)

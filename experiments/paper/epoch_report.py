@@ -1,0 +1,228 @@
+"""Judges the epoch rules on games that were played, and writes what came out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from egan_jax.evaluation import epoch_choice, metrics, thresholds
+from egan_jax.reporting import plotting, run_files
+from experiments.paper import rendering
+
+RESULTS = Path(__file__).parents[1] / 'results'
+NAME = 'epoch_rules'
+SPECIFICITY = 0.95
+PREFIXES = '', 'running average, '  # the discriminator as it is, and averaged
+# What the test says at each of the two thresholds.
+FIELDS = {
+  'zero': ('f1', 'balanced_accuracy', 'auroc'),
+  'held_out_95': ('f1', 'balanced_accuracy', 'specificity'),
+}
+_BASE = 'last'
+
+
+def judge(title: str, games: Mapping[int, Path]) -> dict:
+  """What every rule's epochs come to on the test sets of all games.
+
+  Args:
+    title: of the setting.
+    games: the file of each seed, as `experiments.epoch_rules.play` made it.
+
+  Returns:
+    By rule the values `[games]` per threshold and metric and the chosen epochs; the
+    same of the oracle; and the mean curves of the first seed for the figure.
+  """
+  rules, seconds, curves = {}, {}, None
+  for seed, path in games.items():
+    with np.load(path) as file:
+      arrays = dict(file)
+    seconds[seed] = float(arrays['seconds'])
+    for fold in range(arrays['test'].shape[2]):
+      for name, values in _judge_game(arrays, fold).items():
+        _append(rules.setdefault(name, {}), values)
+    curves = curves or _describe_curves(arrays)
+  return {
+    'title': title,
+    'seeds': sorted(games),
+    'seconds': seconds,
+    'num_games': len(rules[_BASE]['epoch']),
+    'rules': rules,
+    'against_last': {
+      name: _compare(values, rules[_BASE])
+      for name, values in rules.items()
+      if name != _BASE
+    },
+    'curves': curves,
+  }
+
+
+def describe_records(held_out: np.ndarray, left_out: np.ndarray) -> list[dict]:
+  """Records of `epoch_choice` from scores `[epochs, images]` of one game."""
+  return [
+    epoch_choice.describe_epoch(
+      index + 1,
+      held_out[index],
+      held_out[index - 1] if index else None,
+      left_out[index],
+    )
+    for index in range(len(held_out))
+  ]
+
+
+def _judge_game(arrays: Mapping[str, np.ndarray], fold: int) -> dict[str, dict]:
+  """Of one game, by rule: the epoch and the test metrics at both thresholds."""
+  is_minority = arrays['is_minority']
+  judged = {}
+  for index, prefix in enumerate(PREFIXES):
+    held_out, left_out, test = (
+      arrays[name][index, :, fold] for name in ('held_out', 'left_out', 'test')
+    )
+    records = describe_records(held_out, left_out)
+    for rule in epoch_choice.RULES:
+      epoch = epoch_choice.choose(rule, records)
+      judged[prefix + rule] = {
+        'epoch': epoch,
+        **_evaluate(held_out[epoch - 1], test[epoch - 1], is_minority),
+      }
+  plain = [
+    _evaluate(*scores, is_minority)
+    for scores in zip(
+      arrays['held_out'][0, :, fold], arrays['test'][0, :, fold], strict=True
+    )
+  ]
+  judged['oracle: best epoch of each metric on test labels'] = {
+    'epoch': None,
+    **{
+      threshold: {
+        field: max(epoch[threshold][field] for epoch in plain) for field in fields
+      }
+      for threshold, fields in FIELDS.items()
+    },
+  }
+  return judged
+
+
+def _evaluate(
+  held_out: np.ndarray, test: np.ndarray, is_minority: np.ndarray
+) -> dict[str, dict]:
+  cut = thresholds.target_specificity(held_out, SPECIFICITY).value
+  judged = {
+    'zero': metrics.evaluate_scores(test, is_minority),
+    'held_out_95': metrics.evaluate_scores(test, is_minority, cut),
+  }
+  return {
+    name: {field: judged[name][field] for field in fields}
+    for name, fields in FIELDS.items()
+  }
+
+
+def _append(lists: dict, values: Mapping) -> None:
+  for name, value in values.items():
+    if isinstance(value, dict):
+      _append(lists.setdefault(name, {}), value)
+    else:
+      lists.setdefault(name, []).append(value)
+
+
+def _compare(rule: Mapping, base: Mapping) -> dict:
+  """Paired differences to the last epoch over games: mean, interval, p.
+
+  The interval is a percentile bootstrap over games (95%), p a two-sided Wilcoxon
+  signed-rank test's. Five folds of a seed share their majority and test images, so
+  both are optimistic.
+  """
+  compared = {}
+  for threshold, fields in FIELDS.items():
+    for field in fields:
+      differences = np.subtract(rule[threshold][field], base[threshold][field])
+      resampled = np.random.default_rng(0).choice(
+        differences, (10_000, differences.size)
+      )
+      low, high = np.quantile(resampled.mean(axis=1), [0.025, 0.975])
+      compared[f'{threshold} {field}'] = {
+        'mean': float(differences.mean()),
+        'low': float(low),
+        'high': float(high),
+        'p': float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0,
+      }
+  return compared
+
+
+def _describe_curves(arrays: Mapping[str, np.ndarray]) -> dict:
+  """Test recall and specificity at 0, epoch by epoch `[epochs][folds]`, plain."""
+  called = arrays['test'][0] < 0
+  is_minority = arrays['is_minority'].astype(bool)
+  return {
+    'recall': called[..., is_minority].mean(axis=-1).round(4),
+    'specificity': 1 - called[..., ~is_minority].mean(axis=-1).round(4),
+  }
+
+
+def write(result: dict) -> None:
+  """Writes JSON, Markdown and a PNG per setting to experiments/results."""
+  run_files.write_json(RESULTS / f'{NAME}.json', result)
+  run_files.write_bytes(RESULTS / f'{NAME}.md', (render(result) + '\n').encode())
+  for name, setting in result['settings'].items():
+    _draw(setting, RESULTS / f'{NAME}_{name}.png')
+
+
+def render(result: dict) -> str:
+  """The comparison in Markdown, without a heading."""
+  parts = [_render_setting(setting) for setting in result['settings'].values()]
+  about = (
+    f'`{result["command"]}`; {result["num_epochs"]} epochs, EfficientNetLite0, 32 px,'
+    f' a fifth of both classes held back; {rendering.describe_machine(result["environment"])}.'
+  )
+  return '\n\n'.join([about, *parts])
+
+
+def _render_setting(setting: dict) -> str:
+  head = [
+    *('rule', 'epochs chosen', 'AUROC', 'F1 at 0', 'balanced accuracy at 0'),
+    *('F1 at held-out 95%', 'balanced accuracy at held-out 95%'),
+    'AUROC against last (95% interval; p)',
+  ]
+  columns = (
+    *(('zero', 'auroc'), ('zero', 'f1'), ('zero', 'balanced_accuracy')),
+    *(('held_out_95', 'f1'), ('held_out_95', 'balanced_accuracy')),
+  )
+  rows = []
+  for name, values in setting['rules'].items():
+    epochs = [epoch for epoch in values['epoch'] if epoch is not None]
+    chosen = f'{min(epochs)} to {max(epochs)}' if epochs else '-'
+    cells = [rendering.mean_and_spread(values[t][field]) for t, field in columns]
+    difference = setting['against_last'].get(name, {}).get('zero auroc')
+    against = '-'
+    if difference:
+      against = (
+        f'{difference["mean"]:+.3f} ({difference["low"]:+.3f} to'
+        f' {difference["high"]:+.3f}; p = {difference["p"]:.2g})'
+      )
+    rows.append([name.replace('_', ' '), chosen, *cells, against])
+  seconds = sum(setting['seconds'].values())
+  return (
+    f'**{setting["title"]}**: {setting["num_games"]} games (seeds'
+    f' {", ".join(map(str, setting["seeds"]))}, five folds each), {seconds:.0f} s;'
+    ' mean ± standard deviation over games.\n\n'
+    f'{rendering.markdown_table(head, rows)}'
+  )
+
+
+def _draw(setting: dict, path: Path) -> None:
+  axes = plotting.new_axes(
+    f'The game oscillates: {setting["title"]}',
+    f'threshold 0, seed {setting["seeds"][0]}; '
+    + plotting.describe_band(len(setting['curves']['recall'][0])),
+  )
+  for field, color, name in (
+    ('recall', plotting.MINORITY, 'minority images called minority'),
+    ('specificity', plotting.MAJORITY, 'majority images called majority'),
+  ):
+    curves = np.asarray(setting['curves'][field]).T
+    plotting.draw_curve(axes, curves, color, name)
+  axes.set_ylim(0, 1.02)
+  axes.set_ylabel('share of the class in the test', color=plotting.INK)
+  plotting.set_epoch_axis(axes, len(setting['curves']['recall']))
+  plotting.draw_legend(axes, columns=2)
+  plotting.save_figure(axes, path)

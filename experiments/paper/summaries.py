@@ -1,0 +1,89 @@
+"""From a stored cell to the lines a table shows: over seeds and folds, each named."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from egan_jax.evaluation.metrics import constant_predictor_floor
+
+FIELDS = ('precision', 'recall', 'f1', 'balanced_accuracy', 'auroc')
+ORACLE = 'eGAN, paper protocol (oracle)'
+HONEST = 'eGAN, honest (last epoch, threshold 0)'
+DECISION = 'eGAN, honest (last epoch, threshold by {rule})'
+FLOOR = 'always minority'
+BEST_RIVAL = 'best rival: {name}'
+
+
+def pool_folds(runs: dict[str, dict], part: str, field: str) -> list[float]:
+  """A value per game, seed after seed."""
+  return [value for run in runs.values() for value in run[part][field]]
+
+
+def summarise(cell: dict) -> dict[str, dict[str, list[float]]]:
+  """Values by line of the table and field.
+
+  The oracle's are one per seed (the maximum of a mean over folds); honest ones and
+  rivals' one per game. Lines that were not measured are not there.
+  """
+  lines = {}
+  runs = cell['runs']
+  if runs:
+    lines[ORACLE] = {
+      field: [run['oracle']['metrics'][field]['mean'] for run in runs.values()]
+      for field in FIELDS
+    }
+    lines[HONEST] = {field: pool_folds(runs, 'honest', field) for field in FIELDS}
+    decided = {seed: run for seed, run in runs.items() if run['decision']}
+    if decided:
+      rule = next(iter(decided.values()))['decision']['rule']
+      lines[DECISION.format(rule=rule)] = {
+        field: pool_folds(decided, 'decision', field) for field in FIELDS
+      }
+  if best := find_best_rival(cell):
+    lines[BEST_RIVAL.format(name=best)] = summarise_rivals(cell)[best]
+  if totals := count_test_images(cell):
+    floor = constant_predictor_floor(*totals)
+    lines[FLOOR] = {field: [floor[field]] for field in FIELDS}
+  return lines
+
+
+def summarise_rivals(cell: dict) -> dict[str, dict[str, list[float]]]:
+  """Of each rival, by field, a value per draw of all seeds it was measured on."""
+  names = dict.fromkeys(name for table in cell['rivals'].values() for name in table)
+  return {
+    name: {
+      field: [
+        value
+        for table in cell['rivals'].values()
+        if name in table
+        for value in table[name][field]
+      ]
+      for field in (*FIELDS, 'minority_correct', 'majority_correct')
+    }
+    for name in names
+  }
+
+
+def find_best_rival(cell: dict) -> str | None:
+  """The rival with the highest mean balanced accuracy: picked on test labels."""
+  rivals = summarise_rivals(cell)
+  rivals.pop('always_minority', None)
+  if not rivals:
+    return None
+  return max(rivals, key=lambda name: np.mean(rivals[name]['balanced_accuracy']))
+
+
+def count_test_images(cell: dict) -> tuple[int, int] | None:
+  """Test images of the minority and the majority, where anything was measured."""
+  for run in cell['runs'].values():
+    counts = run['honest']
+    return int(counts['minority_total'][0]), int(counts['majority_total'][0])
+  for table in cell['rivals'].values():
+    counts = next(iter(table.values()))
+    return counts['minority_total'][0], counts['majority_total'][0]
+  return None
+
+
+def describe_seeds(seeds: Sequence[str]) -> str:
+  """'seed 0' or 'seeds 0, 1'."""
+  return f'seed{"s" * (len(seeds) != 1)} {", ".join(seeds)}'

@@ -1,0 +1,128 @@
+"""Writes tables and figures as JSON, Markdown and PNG, and docs/results.md."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from egan_jax.reporting import run_files
+from experiments.paper import (
+  epoch_report,
+  figures,
+  paper_tables,
+  plots,
+  rendering,
+  store,
+)
+
+PAGE = Path(__file__).parents[2] / 'docs' / 'results.md'
+_NO_PRETRAINING = 'figure5_runs.json'
+_FIGURES = {2: figures.losses, 4: figures.imbalance}
+
+_INTRODUCTION = """\
+# Results
+
+What the paper prints, what the same protocol gives here, what an honest one gives, and
+what simpler methods reach on the same images. Favourable or not; what was not run says
+so. How to read it: [reading_the_results.md](reading_the_results.md).
+
+This page is made by one command from the stored measurements in
+[experiments/results](../experiments/results):
+
+```sh
+python -m experiments.tables --all
+```
+
+Beside every number stands the command that makes it again: DATA_DIR is a TFDS data
+folder (for chest X-rays the folder with `train/` and `test/`), DIR a folder for runs.
+A game is chaotic: another machine or JAX version gives other games, and means within
+about the spread printed here. ImageNet weights are EfficientNetLite0's in both networks;
+the paper's own DenseNet121 file could not be downloaded where this was run."""
+
+
+def write_table(number: int, results: Path = store.RESULTS) -> str:
+  """One table from the stored cells; its Markdown."""
+  table = paper_tables.TABLES[number](store.read_cells(results))
+  name = f'table{number}'
+  run_files.write_json(results / f'{name}.json', dataclasses.asdict(table))
+  drawn = {group: series for group, series in table.groups.items() if series}
+  if drawn:
+    plots.draw_dots(
+      results / f'{name}.png',
+      f'Table {number}',
+      f'{table.title}\n± standard deviation over seeds (oracle) or games (the others)',
+      drawn,
+      table.axis,
+      table.floor,
+    )
+  text = _render_table(table, f'{name}.png' if drawn else None)
+  run_files.write_bytes(results / f'{name}.md', (text + '\n').encode())
+  return text
+
+
+def _render_table(table: paper_tables.Table, picture: str | None) -> str:
+  parts = [f'## Table {table.number}: {table.title}']
+  for heading, (head, rows) in table.sections.items():
+    if heading:
+      parts.append(f'**{heading}**')
+    parts.append(rendering.markdown_table(head, rows))
+  parts.append(_list(table.notes))
+  if picture:
+    parts.append(f'![Table {table.number}]({picture})')
+  return '\n\n'.join(parts)
+
+
+def write_no_pretraining(measured: dict, results: Path = store.RESULTS) -> None:
+  """Keeps the runs of Fig. 5 that are there, the older ones of the others."""
+  path = results / _NO_PRETRAINING
+  run_files.write_json(path, {**_read(path), **measured})
+
+
+def write_figure(number: int, results: Path = store.RESULTS) -> str:
+  """One figure from the stored curves; its Markdown."""
+  if number == 5:
+    figure = figures.no_pretraining_counts(_read(results / _NO_PRETRAINING))
+  else:
+    figure = _FIGURES[number](store.read_cells(results))
+  run_files.write_json(results / f'figure{number}.json', dataclasses.asdict(figure))
+  pictures = figures.draw(figure, results)
+  parts = [f'## Fig. {number}: {figure.title}']
+  parts += [f'![Fig. {number}]({picture})' for picture in pictures]
+  if not pictures:
+    parts.append(rendering.NOT_MEASURED)
+  parts.append(_list(figure.notes))
+  text = '\n\n'.join(parts)
+  run_files.write_bytes(results / f'figure{number}.md', (text + '\n').encode())
+  return text
+
+
+def write_page(results: Path = store.RESULTS, page: Path = PAGE) -> None:
+  """docs/results.md from everything that is stored."""
+  parts = [_INTRODUCTION]
+  for number in (5, 1, 2, 3, 4, 6):
+    parts.append((results / f'table{number}.md').read_text().strip())
+  parts.append('## All rivals')
+  parts.append(
+    'On the same draws, backbone, weights and input, each at the threshold that 95% of'
+    ' held-out majority images pass; mean ± standard deviation over draws.'
+  )
+  for heading, (head, rows) in paper_tables.rival_sections(
+    store.read_cells(results)
+  ).items():
+    parts += [f'**{heading}**', rendering.markdown_table(head, rows)]
+  rules = results / f'{epoch_report.NAME}.md'
+  if rules.exists():
+    parts += ['## Which epoch', rules.read_text().strip()]
+  for number in (2, 4, 5):
+    parts.append((results / f'figure{number}.md').read_text().strip())
+  text = '\n\n'.join(parts).replace('](table', '](../experiments/results/table')
+  text = text.replace('](figure', '](../experiments/results/figure')
+  text = text.replace('](epoch_rules', '](../experiments/results/epoch_rules')
+  run_files.write_bytes(page, (text + '\n').encode())
+
+
+def _read(path: Path) -> dict:
+  return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _list(notes: list[str]) -> str:
+  return '\n'.join(f'- {note}' for note in notes)

@@ -1,0 +1,126 @@
+"""The paper's tables and figures, regenerated beside what was measured here.
+
+  python -m experiments.tables --table=5 --data_dir=DATA_DIR --runs=DIR
+  python -m experiments.tables --figure=4 --data_dir=DATA_DIR --runs=DIR
+  python -m experiments.tables --all
+
+A run whose workdir is finished in DIR is read, one that was stopped resumes, and one
+that is missing is played (--noplay: left out). What was measured is added to
+experiments/results/table_cells.json; each table and figure goes beside it as JSON,
+Markdown and PNG. --all renders everything that is stored, and docs/results.md.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from egan_jax import command_line
+from egan_jax.errors import UserError
+from experiments.paper import figures, paper_figures, rival_runs, store, writing
+from experiments.paper.cells import PAIRS, Cell
+
+_TABLE = flags.DEFINE_multi_integer('table', [], 'Of the paper: 1 to 6.')
+_FIGURE = flags.DEFINE_multi_integer('figure', [], 'Of the paper: 2, 4 or 5.')
+_ALL = flags.DEFINE_bool('all', False, 'Render what is stored; measure nothing.')
+_DATA_DIR = flags.DEFINE_string(
+  'data_dir', '', 'TFDS data folder; for table 6 the folder with train/ and test/.'
+)
+_RUNS = flags.DEFINE_string('runs', None, 'Folder of the runs.')
+_PLAY = flags.DEFINE_bool('play', True, 'Whether to play runs that are missing.')
+_RIVALS = flags.DEFINE_enum('rivals', 'features', rival_runs.KINDS, 'Which to measure.')
+_BACKBONE = flags.DEFINE_string('backbone', 'EfficientNetLite0', 'Of both networks.')
+_PAIRS = flags.DEFINE_list('pairs', [], 'Of table 5; by default those of the paper.')
+_RATIOS = flags.DEFINE_list('ratios', [], 'By default all of the table.')
+_SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Each a run of all folds.')
+_IMAGE_SIZE = flags.DEFINE_integer('image_size', 32, 'In pixels.', lower_bound=1)
+_PREPROCESS = flags.DEFINE_enum('preprocess', 'scale', ['scale', 'imagenet'], 'Input.')
+_NUM_EPOCHS = flags.DEFINE_integer('num_epochs', 100, 'Of a game.', lower_bound=1)
+
+_PAIRS_OF_TABLE = {
+  1: ['cifar10_0_1'],
+  2: ['cifar10_0_1'],
+  3: ['cifar100_0_1'],
+  4: [],
+  5: ['cifar10_0_1', 'cifar100_0_1'],
+  6: ['chest_xray'],
+}
+_RATIOS_OF_TABLE = {1: ['1000'], 2: ['2500'], 3: ['50'], 6: ['36']}
+# A table whose cells a figure draws.
+_TABLE_OF_FIGURE = {2: 5, 4: 5}
+
+
+def list_cells(table: int) -> list[Cell]:
+  """What the flags ask for of a table."""
+  networks = [(_BACKBONE.value, _BACKBONE.value)]
+  if table == 3:
+    networks = [row[:2] for row in paper_figures.TABLE_3]
+  cells = []
+  for pair in _PAIRS.value or _PAIRS_OF_TABLE[table]:
+    if pair not in PAIRS:
+      raise UserError(f'unknown pair {pair!r}: choose one of {", ".join(PAIRS)}')
+    ratios = _RATIOS.value or _RATIOS_OF_TABLE.get(table) or PAIRS[pair].sizes
+    cells += [
+      Cell(
+        pair, ratio, pairing, _IMAGE_SIZE.value, _PREPROCESS.value, _NUM_EPOCHS.value
+      )
+      for ratio in ratios
+      for pairing in networks
+    ]
+  return cells
+
+
+def measure(table: int, runs: Path) -> None:
+  """Measures the cells of a table and stores each as soon as it is there."""
+  for cell in list_cells(table):
+    measured = store.measure(
+      cell,
+      _parse_seeds(),
+      _DATA_DIR.value,
+      runs,
+      _PLAY.value,
+      'none' if table == 3 else _RIVALS.value,
+    )
+    store.write_cells(store.merge(store.read_cells(), {cell.name: measured}))
+
+
+def _parse_seeds() -> list[int]:
+  try:
+    return [int(seed) for seed in _SEEDS.value]
+  except ValueError as error:
+    raise UserError(f'--seeds={",".join(_SEEDS.value)}: whole numbers') from error
+
+
+def main() -> None:
+  """Measures what is asked for and renders it."""
+  if not (_ALL.value or _TABLE.value or _FIGURE.value):
+    raise UserError('say which: --table=5, --figure=4 or --all')
+  if unknown := {*_TABLE.value} - {*_PAIRS_OF_TABLE} or {*_FIGURE.value} - {2, 4, 5}:
+    raise UserError(
+      f'no table or figure {unknown.pop()}: tables 1 to 6, figures 2, 4, 5'
+    )
+  if _TABLE.value or _FIGURE.value:
+    if not _RUNS.value:
+      raise UserError('--runs is missing')
+    runs = Path(_RUNS.value)
+    for table in dict.fromkeys(
+      [*_TABLE.value, *(_TABLE_OF_FIGURE[f] for f in _FIGURE.value if f != 5)]
+    ):
+      measure(table, runs)
+    if 5 in _FIGURE.value:
+      writing.write_no_pretraining(
+        figures.measure_no_pretraining(
+          _DATA_DIR.value, runs, _NUM_EPOCHS.value, _PLAY.value
+        )
+      )
+  tables = range(1, 7) if _ALL.value else _TABLE.value
+  pictures = (2, 4, 5) if _ALL.value else _FIGURE.value
+  for number in tables:
+    print(writing.write_table(number))
+  for number in pictures:
+    print(writing.write_figure(number))
+  if _ALL.value:
+    writing.write_page()
+
+
+if __name__ == '__main__':
+  command_line.run(main, required=())

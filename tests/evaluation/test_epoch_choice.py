@@ -1,0 +1,123 @@
+"""Rules that choose an epoch: what they read, what they choose, what they refuse."""
+
+import numpy as np
+import pytest
+
+from egan_jax.errors import UserError
+from egan_jax.evaluation import epoch_choice
+
+FIELDS = {
+  'most_stable': 'rank_correlation',
+  'best_left_out': 'left_out_auroc',
+  'nearest_false_positive_rate': 'false_positive_rate',
+}
+
+
+def make_records(values, field):
+  others = dict.fromkeys(FIELDS.values(), 0.5)
+  return [
+    {'epoch': epoch, **others, field: value}
+    for epoch, value in enumerate(values, start=1)
+  ]
+
+
+def make_scores(seed, num_epochs=6):
+  rng = np.random.default_rng(seed)
+  return rng.normal(size=(num_epochs, 30)), rng.normal(size=(num_epochs, 3)) - 1
+
+
+def describe(held_out, left_out):
+  return [
+    epoch_choice.describe_epoch(
+      epoch + 1,
+      held_out[epoch],
+      held_out[epoch - 1] if epoch else None,
+      left_out[epoch],
+    )
+    for epoch in range(len(held_out))
+  ]
+
+
+@pytest.mark.parametrize(
+  ('rule', 'values', 'expected'),
+  [
+    ('most_stable', [None, 0.2, 0.9, 0.4], 3),
+    ('best_left_out', [0.4, 0.9, 0.9, 0.8], 3),  # the later of equals
+    ('nearest_false_positive_rate', [0.5, 0.01, 0.09, 0.0], 3),
+    ('nearest_false_positive_rate', [0.06, 0.5, 0.051], 3),
+    ('nearest_false_positive_rate', [0.0, 0.0, 0.0], 3),
+  ],
+)
+def test_rules_on_hand_made_records(rule, values, expected):
+  records = make_records(values, FIELDS[rule])
+  assert epoch_choice.choose(rule, records) == expected
+  assert epoch_choice.choose(rule, records[::-1]) == expected
+
+
+def test_last_is_the_last():
+  records = make_records([0.1, 0.2, 0.3], 'left_out_auroc')
+  assert epoch_choice.choose('last', records[::-1]) == 3
+
+
+@pytest.mark.parametrize('rule', FIELDS)
+def test_a_rule_reads_its_own_field_and_no_other(rule):
+  rng = np.random.default_rng(0)
+  records = make_records(rng.random(8), FIELDS[rule])
+  chosen = epoch_choice.choose(rule, records)
+  for record in records:
+    for field in set(FIELDS.values()) - {FIELDS[rule]}:
+      record[field] = rng.random()
+    record['f1'] = rng.random()
+  assert epoch_choice.choose(rule, records) == chosen
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_records_against_what_they_are_by_definition(seed):
+  held_out, left_out = make_scores(seed)
+  first, *others = describe(held_out, left_out)
+  assert first['rank_correlation'] is None
+  for epoch, record in enumerate(others, start=1):
+    ranks = [np.argsort(np.argsort(held_out[e])) for e in (epoch - 1, epoch)]
+    assert record['rank_correlation'] == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    below = left_out[epoch][:, None] < held_out[epoch]
+    assert record['left_out_auroc'] == pytest.approx(below.mean())
+    assert record['false_positive_rate'] == (held_out[epoch] < 0).mean()
+
+
+def test_a_rising_map_of_the_scores_is_perfectly_stable_and_a_falling_one_is_not():
+  scores = np.random.default_rng(1).normal(size=20)
+  rising, falling = (
+    epoch_choice.describe_epoch(2, other, scores)['rank_correlation']
+    for other in (np.exp(scores), -scores)
+  )
+  assert rising == pytest.approx(1)
+  assert falling == pytest.approx(-1)
+
+
+def test_scores_that_are_all_alike_are_not_stable():
+  record = epoch_choice.describe_epoch(2, np.zeros(5), np.arange(5.0))
+  assert record['rank_correlation'] == 0
+
+
+def test_records_are_plain_numbers():
+  record = epoch_choice.describe_epoch(1, np.float32([1, -1]), None, np.float32([0]))
+  assert record == {
+    'epoch': 1,
+    'false_positive_rate': 0.5,
+    'rank_correlation': None,
+    'left_out_auroc': 0.5,
+  }
+
+
+def test_what_cannot_be_chosen_says_why():
+  records = [epoch_choice.describe_epoch(1, np.ones(3))]
+  with pytest.raises(UserError, match='no epoch has a left out auroc to choose by'):
+    epoch_choice.choose('best_left_out', records)
+  with pytest.raises(UserError, match=r"unknown rule 'best': choose one of last, "):
+    epoch_choice.choose('best', records)
+  with pytest.raises(UserError, match='rate=1'):
+    epoch_choice.nearest_false_positive_rate(records, 1)
+  with pytest.raises(ValueError, match='no records'):
+    epoch_choice.choose('last', [])
+  with pytest.raises(ValueError, match='finite'):
+    epoch_choice.describe_epoch(1, np.array([np.nan]))

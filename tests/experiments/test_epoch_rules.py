@@ -1,0 +1,148 @@
+"""The comparison of epoch rules on a tiny game, and that no test label is in it."""
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+
+from egan_jax import rivals
+from egan_jax.data import sources
+from egan_jax.evaluation import epoch_choice, thresholds
+from experiments import epoch_rules
+from experiments.paper import epoch_report
+
+NUM_EPOCHS = 3
+_HIDDEN = object()  # nothing can be read from it
+
+
+@pytest.fixture
+def played(monkeypatch, tiny_registered):
+  """The scores of three epochs of digits, and the labels that play never looked at."""
+  load = sources.load
+  kept = []
+
+  def hide_labels(*arguments):
+    images = load(*arguments)
+    kept.append(images.test_is_minority)
+    return dataclasses.replace(images, test_is_minority=_HIDDEN)
+
+  monkeypatch.setattr(sources, 'load', hide_labels)
+  arrays = epoch_rules.play(
+    epoch_rules.SETTINGS['digits'],
+    '',
+    seed=0,
+    num_epochs=NUM_EPOCHS,
+    backbone=tiny_registered,
+    image_size=16,
+    weights='none',
+  )
+  assert arrays.pop('is_minority') is _HIDDEN
+  return arrays, kept[0]
+
+
+def write(folder, arrays):
+  folder.mkdir(exist_ok=True)
+  path = folder / f'epoch_rules_digits_{NUM_EPOCHS}_seed0.npz'
+  buffer = io.BytesIO()
+  np.savez(buffer, **arrays)
+  path.write_bytes(buffer.getvalue())
+  return path
+
+
+def test_no_test_label_reaches_an_epoch_or_a_threshold(played, tmp_path, monkeypatch):
+  arrays, labels = played
+  assert arrays['test'].shape == (2, NUM_EPOCHS, 5, len(labels))
+  cuts = []
+  target_specificity = thresholds.target_specificity
+
+  def keep_cut(*arguments):
+    cuts.append(target_specificity(*arguments))
+    return cuts[-1]
+
+  monkeypatch.setattr(thresholds, 'target_specificity', keep_cut)
+
+  def judge(name, labels):
+    cuts.clear()
+    path = write(tmp_path / name, {**arrays, 'is_minority': labels})
+    return epoch_report.judge('digits', {0: path})['rules'], tuple(cuts)
+
+  shuffled = np.random.default_rng(0).permutation(labels)
+  report, chosen = judge('true', labels)
+  other, chosen_otherwise = judge('shuffled', shuffled)
+  assert chosen == chosen_otherwise
+  for name in report:
+    assert report[name]['epoch'] == other[name]['epoch']
+  assert report['last']['zero']['auroc'] != other['last']['zero']['auroc']
+
+  # And the oracle is never worse than what rules make of the same scores.
+  oracle = next(values for name, values in report.items() if name.startswith('oracle'))
+  for rule in epoch_choice.RULES:
+    for threshold, fields in epoch_report.FIELDS.items():
+      for field in fields:
+        best, ours = (values[threshold][field] for values in (oracle, report[rule]))
+        assert (np.array(best) >= np.array(ours)).all()
+
+
+def test_no_test_label_reaches_a_threshold_of_a_rival():
+  rng = np.random.default_rng(0)
+  labels = np.arange(40) < 20
+  test = rng.normal(size=(40, 6)) + labels[:, None]
+  rows, others = (
+    rivals.compare(
+      np.random.default_rng(1).normal(size=(80, 6)),
+      np.random.default_rng(2).normal(size=(2, 3, 6)) + 1,
+      test,
+      is_minority,
+      names=[n for n in rivals.names() if rivals.get(n).reads == rivals.FEATURES],
+    )
+    for is_minority in (labels, rng.permutation(labels))
+  )
+  for row, other in zip(rows, others, strict=True):
+    assert row['threshold'] == other['threshold'], row['rival']
+    assert row['threshold_rule'] == other['threshold_rule']
+    if row['rival'] != 'always_minority':
+      assert row['metrics']['auroc'] != other['metrics']['auroc']
+
+
+def test_the_report_is_written_and_names_every_rule(tmp_path, monkeypatch):
+  rng = np.random.default_rng(0)
+  arrays = {
+    'held_out': rng.normal(size=(2, 4, 5, 40)),
+    'left_out': rng.normal(size=(2, 4, 5, 2)),
+    'test': rng.normal(size=(2, 4, 5, 30)),
+    'is_minority': np.arange(30) < 15,
+    'seconds': np.array(2.0),
+  }
+  monkeypatch.setattr(epoch_report, 'RESULTS', tmp_path)
+  judged = epoch_report.judge('noise', {0: write(tmp_path, arrays)})
+  environment = {
+    'cores': 2,
+    'processor': 'P',
+    'devices': ['cpu'],
+    'python': '3',
+    'versions': {'jax': '0'},
+    'commit': None,
+  }
+  epoch_report.write(
+    {
+      'command': 'c',
+      'environment': environment,
+      'num_epochs': 4,
+      'settings': {'noise': judged},
+    }
+  )
+  text = (tmp_path / 'epoch_rules.md').read_text()
+  for rule in epoch_choice.RULES:
+    assert f'| {rule.replace("_", " ")} |' in text
+    assert f'| running average, {rule.replace("_", " ")} |' in text
+  assert (tmp_path / 'epoch_rules_noise.png').stat().st_size > 0
+  # The average game of noise has nothing to tell rules apart by.
+  against = judged['against_last']['most_stable']['zero auroc']
+  assert against['low'] <= against['mean'] <= against['high']
+
+
+def test_games_are_found_by_seed(tmp_path):
+  for name in ('digits_3_seed0', 'digits_3_seed12', 'digits_30_seed1', 'bird_3_seed2'):
+    (tmp_path / f'epoch_rules_{name}.npz').touch()
+  assert sorted(epoch_rules.find_games(tmp_path, 'digits', 3)) == [0, 12]

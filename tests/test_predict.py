@@ -1,0 +1,401 @@
+import csv
+import dataclasses
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+from PIL import Image
+
+from egan_jax import backbones, bundle, command_line, predict, predictor, scorers
+from egan_jax.backbones import graph
+from egan_jax.backbones.trunk import Trunk
+from egan_jax.bundle import Bundle
+from egan_jax.data import image_files
+from egan_jax.errors import UserError
+from egan_jax.evaluation import thresholds
+from egan_jax.evaluation.calibration import Calibration
+from egan_jax.evaluation.thresholds import Threshold
+from egan_jax.feature_extractor import FeatureExtractor
+from egan_jax.predict import Predictor
+
+SIZE = 16
+
+
+def _make_bundle(backbone, variables, **changes):
+  """A model whose score is one feature, less its median over random images."""
+  layers, _ = graph.split(backbone.layers, len(backbone.layers))
+  front = FeatureExtractor((Trunk(variables, layers, 'none', SIZE),), ('average',))
+  features = np.asarray(jax.jit(lambda f, x: f(x))(front, _images(64) / np.float32(255)))
+  best = features.std(axis=0).argmax()
+  weights = np.zeros(features.shape[1])
+  weights[best] = 10 / features[:, best].std()
+  centre = np.median(features, axis=0)
+  scorer = scorers.make({'centre': centre, 'weights': weights, 'offset': 0}, 'linear')
+  values = {
+    'method': 'nearest_class_mean',
+    'backbones': (backbone.name,),
+    'fine_tune_layers': 0,
+    'image_size': SIZE,
+    'preprocess': 'scale',
+    'front': front,
+    'scorer': scorer,
+    'threshold': Threshold(0.1, 'zero', 'a promise'),
+    'calibration': Calibration(-1.5, -0.25, 3, 40, 'a rough guide'),
+    'prior': 0.125,
+    'minority_class': 'crow',
+    'majority_class': 'raven',
+    'training': {},
+    'held_out_scores': np.random.default_rng(0).normal(size=199).astype(np.float32),
+  }
+  return Bundle(**{**values, **changes})
+
+
+def _images(number, size=SIZE):
+  return np.random.default_rng(1).integers(0, 256, (number, size, size, 3), np.uint8)
+
+
+@pytest.fixture(scope='module')
+def model(tiny_backbone, tiny_variables):
+  return _make_bundle(tiny_backbone, tiny_variables)
+
+
+@pytest.fixture(scope='module')
+def expected(model):
+  """Scores of 23 images as the bundle itself computes them."""
+  images = _images(23).astype(np.float32) / 255
+  return np.asarray(
+    jax.jit(lambda f, s, x: s(f(x)))(model.front, model.scorer, images)
+  )
+
+
+@pytest.fixture
+def files(tmp_path):
+  """The same 23 images as lossless files, in an order that is not that of names."""
+  (tmp_path / 'images').mkdir()
+  paths = []
+  for number, image in enumerate(_images(23)):
+    path = tmp_path / 'images' / f'{(number * 7) % 23:02d} ä,".png'
+    Image.fromarray(image).save(path)
+    paths.append(path)
+  return paths
+
+
+def _read(path):
+  with open(path, encoding='utf-8', newline='') as file:
+    return list(csv.DictReader(file))
+
+
+# The library call.
+
+
+@pytest.mark.parametrize('batch_size', [1, 5, 23, 32])
+def test_arrays_and_files_have_the_scores_of_the_bundle(
+  batch_size, model, expected, files
+):
+  made = Predictor(model, batch_size=batch_size)
+  np.testing.assert_allclose(made.scores(_images(23)), expected, atol=1e-5)
+  np.testing.assert_array_equal(made.scores(files), made.scores(_images(23)))
+  strings = [str(path) for path in files]
+  np.testing.assert_array_equal(made.predict(strings).scores, made.scores(files))
+
+
+def test_decisions_follow_the_definition(model, expected, files):
+  predictions = Predictor(model).predict(files)
+  scores = predictions.scores.astype(np.float64)
+  names = ['crow' if score < 0.1 else 'raven' for score in scores]
+  assert predictions.decisions == names
+  assert {*names} == {'crow', 'raven'}  # or this test says nothing
+  odds = np.exp(-1.5 - 0.25 * scores) * 0.125 / 0.875
+  np.testing.assert_allclose(predictions.p_minority, odds / (1 + odds))
+  assert predictions.threshold == model.threshold
+  assert predictions.errors == [''] * 23
+
+
+def test_scores_do_not_depend_on_the_company(model, files):
+  """Padding, neighbours and unreadable files change nothing."""
+  made = Predictor(model, batch_size=4)
+  alone = made.scores(_images(23))
+  np.testing.assert_array_equal(made.scores(_images(23)[::-1])[::-1], alone)
+  mixed = [files[0], 'gone.png', *files[1:3], 'gone.png', 'gone.png', *files[3:]]
+  predictions = made.predict(mixed)
+  readable = [i for i, path in enumerate(mixed) if path != 'gone.png']
+  np.testing.assert_array_equal(predictions.scores[readable], alone)
+  assert np.isnan(predictions.scores[[1, 4, 5]]).all()
+  assert predictions.decisions[1] == 'unreadable'
+  assert [bool(e) for e in predictions.errors] == [p == 'gone.png' for p in mixed]
+
+
+def test_features_are_what_the_scorer_reads(model, expected, files):
+  made = Predictor(model, batch_size=5)
+  features = made.features(files)
+  assert features.shape == (23, 12) and features.dtype == np.float32
+  np.testing.assert_allclose(model.scorer.scores(features), expected, atol=1e-4)
+
+
+def test_no_images_are_no_error(model):
+  made = Predictor(model)
+  assert made.scores([]).shape == made.scores(_images(0)).shape == (0,)
+  assert made.features([]).shape == (0, 12)
+  predictions = made.predict([])
+  assert predictions.decisions == [] and predictions.p_minority.shape == (0,)
+
+
+def test_one_shape_is_compiled_once(model, files):
+  made = Predictor(model, batch_size=6)
+  made.scores(files[:1])
+  compiled = predictor._score._cache_size()
+  for number in (1, 5, 6, 7, 23):
+    made.predict(files[:number])
+  Predictor(dataclasses.replace(model), batch_size=6).scores(files)
+  assert predictor._score._cache_size() == compiled
+
+
+def test_a_model_on_disk_decides_the_same(model, tiny_registered, files, tmp_path):
+  bundle.save(model, tmp_path / 'run' / 'model')
+  for folder in (tmp_path / 'run', tmp_path / 'run' / 'model'):
+    loaded = Predictor(folder).predict(files)
+    given = Predictor(model).predict(files)
+    np.testing.assert_array_equal(loaded.scores, given.scores)
+    np.testing.assert_array_equal(loaded.p_minority, given.p_minority)
+    assert loaded.decisions == given.decisions
+
+
+def test_without_a_calibration_there_is_no_probability(model, files):
+  model = dataclasses.replace(model, calibration=None)
+  assert Predictor(model).predict(files).p_minority is None
+
+
+@pytest.mark.parametrize('value', [-1.0, np.inf, -np.inf])
+def test_a_threshold_can_be_given(value, model, files):
+  predictions = Predictor(model, threshold=value).predict(files)
+  minority = predictions.scores < value
+  assert [name == 'crow' for name in predictions.decisions] == minority.tolist()
+  assert predictions.threshold.value == value
+
+
+@pytest.mark.parametrize('folds', [None, 5])
+def test_a_specificity_chooses_the_cut_on_held_out_scores(folds, model):
+  model = dataclasses.replace(model, held_out_folds=folds)
+  chosen = Predictor(model, target_specificity=0.9).threshold
+  assert chosen == thresholds.target_specificity(model.held_out_scores, 0.9, folds)
+  # 20 of 199 are below or at it, one of them at it.
+  assert chosen.calls_minority(model.held_out_scores).sum() == 19
+
+
+@pytest.mark.parametrize(
+  ('options', 'match'),
+  [
+    ({'threshold': 0.0, 'target_specificity': 0.9}, 'not both'),
+    ({'threshold': float('nan')}, 'not a number'),
+    ({'target_specificity': 1.5}, 'less than 1'),
+    ({'target_specificity': 0.999}, 'at least 999 held-out'),
+    ({'batch_size': 0}, 'batch_size=0'),
+  ],
+)
+def test_impossible_options_are_refused(options, match, model):
+  with pytest.raises(UserError, match=match):
+    Predictor(model, **options)
+
+
+def test_a_specificity_needs_held_out_scores(model):
+  model = dataclasses.replace(model, held_out_scores=None)
+  with pytest.raises(UserError, match='give a threshold instead'):
+    Predictor(model, target_specificity=0.9)
+
+
+@pytest.mark.parametrize(
+  ('images', 'match'),
+  [
+    (np.zeros((2, 8, 8, 3), np.float32), 'float32 .* uint8'),
+    (np.zeros((8, 8, 3), np.uint8), r'\[8, 8, 3\]'),
+    (np.zeros((2, 8, 8, 4), np.uint8), r'\[2, 8, 8, 4\]'),
+    ('cat.png', 'list of paths'),
+    (['cat.png'], 'cat.png is missing'),
+  ],
+)
+def test_what_is_no_image_is_refused(images, match, model):
+  with pytest.raises(UserError, match=match):
+    Predictor(model).scores(images)
+
+
+def test_a_score_that_is_not_finite_is_no_decision(model, files):
+  arrays = {**model.scorer.arrays, 'offset': np.float32(np.nan)}
+  model = dataclasses.replace(model, scorer=model.scorer.replace(arrays=arrays))
+  predictions = Predictor(model).predict(files)
+  assert {*predictions.decisions} == {'unreadable'}
+  assert 'not finite' in predictions.errors[0]
+
+
+def test_files_are_read_no_further_ahead_than_needed(model, monkeypatch):
+  """Whatever the number of files: here they never end."""
+  image, given = _images(1)[0], itertools.count()
+  monkeypatch.setattr(image_files, 'decode', lambda source, size: image)
+
+  def paths():
+    for number in given:
+      yield str(number)
+
+  stream = Predictor(model, batch_size=8).stream(paths())
+  for _ in range(20):
+    next(stream)
+  # 160 are out; two batches may be under way, and what `decode_many` keeps ahead.
+  assert next(given) <= 160 + 16 + 64 + 8
+  stream.close()
+
+
+def test_decoding_does_not_wait_for_the_device(model, monkeypatch):
+  """Both take their time for 6 batches; in turns it would be the sum."""
+  seconds = 0.1
+  image = _images(1)[0]
+  decode_lock = threading.Lock()
+
+  def decode(source, size):
+    with decode_lock:  # as if there were one core
+      time.sleep(seconds / 4)
+    return image
+
+  class Results:
+    """What a device computes one after the other, beside us."""
+
+    free_at = 0.0
+
+    def __init__(self, number):
+      self._number = number
+      Results.free_at = self._done = max(Results.free_at, time.perf_counter()) + seconds
+
+    def __array__(self, dtype=None, copy=None):
+      time.sleep(max(0, self._done - time.perf_counter()))
+      return np.zeros(self._number, np.float32)
+
+  monkeypatch.setattr(image_files, 'decode', decode)
+  monkeypatch.setattr(predictor, '_score', lambda f, s, images: Results(len(images)))
+  start = time.perf_counter()
+  predictions = Predictor(model, batch_size=4).predict(['x'] * 24)
+  took = time.perf_counter() - start
+  assert len(predictions.scores) == 24
+  # 0.1 to decode the first batch and 0.6 to compute, against 1.2 in turns.
+  assert took < 1.0
+
+
+# The table.
+
+
+def test_the_table_says_what_the_library_says(model, files, tmp_path):
+  made = Predictor(model, target_specificity=0.9, batch_size=5)
+  files = [*files[:7], tmp_path / 'gone.png', *files[7:]]
+  counts, readable = predict.predict_to_file(made, files, tmp_path / 'a' / 'b.csv')
+  rows = _read(tmp_path / 'a' / 'b.csv')
+  assert [*rows[0]] == ['path', 'score', 'p_minority', 'decision', 'threshold', 'error']
+  assert [row['path'] for row in rows] == [str(path) for path in files]
+  predictions = made.predict(files)
+  assert [row['decision'] for row in rows] == predictions.decisions
+  assert rows[7] == {
+    'path': str(tmp_path / 'gone.png'),
+    'score': '',
+    'p_minority': '',
+    'decision': 'unreadable',
+    'threshold': '',
+    'error': 'is missing',
+  }
+  del rows[7]
+  kept = np.delete(np.arange(24), 7)
+  # Every digit is there: the table is enough to decide again.
+  scores = np.array([float(row['score']) for row in rows])
+  np.testing.assert_array_equal(scores, predictions.scores[kept])
+  cuts = np.array([float(row['threshold']) for row in rows])
+  assert (cuts == made.threshold.value).all()
+  assert [row['decision'] == 'crow' for row in rows] == (scores < cuts).tolist()
+  p = np.array([float(row['p_minority']) for row in rows])
+  np.testing.assert_array_equal(p, predictions.p_minority[kept])
+  assert {row['error'] for row in rows} == {''}
+  assert readable == [files[i] for i in kept]
+  assert counts == {n: predictions.decisions.count(n) for n in predictions.decisions}
+
+
+def test_without_a_calibration_the_column_is_empty(model, files, tmp_path):
+  made = Predictor(dataclasses.replace(model, calibration=None))
+  predict.predict_to_file(made, files, tmp_path / 'scores.csv')
+  assert {row['p_minority'] for row in _read(tmp_path / 'scores.csv')} == {''}
+
+
+def test_a_name_of_any_bytes_survives(model, tmp_path):
+  path = os.fsencode(tmp_path) + b'/\xff\n.png'
+  Image.fromarray(_images(1)[0]).save(os.fsdecode(path), format='png')
+  predict.predict_to_file(Predictor(model), [os.fsdecode(path)], tmp_path / 's.csv')
+  with open(tmp_path / 's.csv', newline='', errors='surrogateescape') as file:
+    row = list(csv.reader(file))[1]
+  assert os.fsencode(row[0]) == path and row[3] in ('crow', 'raven')
+
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt, OSError(28, 'No space left')])
+def test_an_end_before_the_end_leaves_nothing(error, model, files, tmp_path, monkeypatch):
+  output = tmp_path / 'scores.csv'
+  output.write_text('older\n')
+  made = Predictor(model, batch_size=5)
+  stream = made.stream
+
+  def stop_after_two(paths):
+    yield from itertools.islice(stream(paths), 2)
+    raise error
+
+  monkeypatch.setattr(made, 'stream', stop_after_two)
+  with pytest.raises((KeyboardInterrupt, UserError)):
+    predict.predict_to_file(made, files, output)
+  assert output.read_text() == 'older\n'
+  assert {path.name for path in tmp_path.iterdir()} == {'images', 'scores.csv'}
+
+
+def test_a_table_that_cannot_be_written_is_a_user_error(model, files, tmp_path):
+  with pytest.raises(UserError, match='is a folder'):
+    predict.predict_to_file(Predictor(model), files, tmp_path)
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(UserError, match='cannot write'):
+    predict.predict_to_file(Predictor(model), files, tmp_path / 'file' / 'scores.csv')
+
+
+# The command.
+
+
+@pytest.fixture
+def command(monkeypatch, model, tiny_registered, tmp_path):
+  """Runs the command in this process on a saved model; returns its exit status."""
+  bundle.save(model, tmp_path / 'run' / 'model')
+
+  def run(*arguments, output='scores.csv'):
+    values = flags.FlagValues()
+    for name in ('verbosity',):
+      flags.DEFINE_integer(name, 0, '', flag_values=values)
+    monkeypatch.setattr(flags, 'FLAGS', values)
+    for kind in ('string', 'float'):
+      define = getattr(flags, f'DEFINE_{kind}')
+      monkeypatch.setattr(
+        flags,
+        f'DEFINE_{kind}',
+        lambda *a, define=define, **k: define(*a, **{'flag_values': values, **k}),
+      )
+    monkeypatch.setattr(
+      sys,
+      'argv',
+      ['predict', f'--model={tmp_path / "run"}', f'--output={tmp_path / output}', *arguments],
+    )
+    return values
+
+  return run
+
+
+def _run(*arguments, **options):
+  return subprocess.run(
+    [sys.executable, '-m', 'egan_jax.predict', *map(str, arguments)],
+    capture_output=True,
+    text=True,
+    timeout=300,
+    **options,
+  )

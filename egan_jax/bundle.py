@@ -162,7 +162,7 @@ def _rebuild(content: dict[str, Any], tensors: dict[str, Tensors]) -> Bundle:
   if held_out_scores is not None:
     _check(_HELD_OUT, held_out_scores, np.float32, (len(held_out_scores),))
   scorer = field(content, 'scorer', dict)
-  front, scorer = bundle_networks.rebuild(
+  front, scorer, num_features = bundle_networks.rebuild(
     field(content, 'front', list),
     field(scorer, 'kind', str),
     field(scorer, 'note', str),
@@ -181,10 +181,14 @@ def _rebuild(content: dict[str, Any], tensors: dict[str, Tensors]) -> Bundle:
   prior = field(content, 'prior', float)
   if not 0 < prior < 1:
     raise Misfit(f'prior is {prior}')
+  references = None
+  if REFERENCES in tensors:
+    names = field(content, 'reference_names', list)
+    references = _rebuild_references(names, tensors[REFERENCES], num_features)
   folds = content.get('held_out_folds')
   if folds is not None and (type(folds) is not int or folds < 2):
     raise Misfit(f'held_out_folds is {folds}')
-  bundle = Bundle(
+  return Bundle(
     method=field(content, 'method', str),
     backbones=tuple(description['backbone'] for description in content['front']),
     fine_tune_layers=field(content, 'fine_tune_layers', int),
@@ -202,14 +206,9 @@ def _rebuild(content: dict[str, Any], tensors: dict[str, Tensors]) -> Bundle:
     minority_class=minority_class,
     majority_class=majority_class,
     training=field(content, 'training', dict),
+    references=references,
     held_out_scores=held_out_scores,
     held_out_folds=folds,
-  )
-  if REFERENCES not in tensors:
-    return bundle
-  names = field(content, 'reference_names', list)
-  return dataclasses.replace(
-    bundle, references=_rebuild_references(bundle, names, tensors[REFERENCES])
   )
 
 
@@ -236,12 +235,10 @@ def _rebuild_calibration(content: Any) -> Calibration:
   return calibration
 
 
-def _rebuild_references(bundle: Bundle, names: list, tensors: Tensors) -> References:
+def _rebuild_references(names: list, tensors: Tensors, num_features: int) -> References:
   count = len(names)
-  images = jax.ShapeDtypeStruct((1, *[bundle.image_size] * 2, 3), jnp.float32)
-  size = jax.eval_shape(bundle.features, images).shape[1]
   expected = {
-    'features': (np.float32, (count, size)),
+    'features': (np.float32, (count, num_features)),
     'is_minority': (np.bool_, (count,)),
     'thumbnails': (np.uint8, (count, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3)),
   }

@@ -4,6 +4,7 @@ JSON says which layers of which registered backbone there are. They are rebuilt 
 that alone, with the shape and dtype of every variable, and only then filled.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from egan_jax.bundle_files import Misfit, field
 from egan_jax.errors import UserError
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.models.pooled_head import PooledHead
+from egan_jax.models.pooling import pool
 from egan_jax.scorers import Scorer
 
 Front = Trunk | FeatureExtractor
@@ -79,8 +81,10 @@ def rebuild(
   kind: str,
   note: str,
   tensors: Mapping[str, np.ndarray],
-) -> tuple[Front, Scorer]:
+) -> tuple[Front, Scorer, int]:
   """The front and the scorer of which `describe` and `to_tensors` were made.
+
+  Every layer is traced once, which is what takes the time.
 
   Args:
     descriptions: of the backbones.
@@ -88,23 +92,33 @@ def rebuild(
     note: of the scorer.
     tensors: by name.
 
+  Returns:
+    Both, and the number C of pooled features.
+
   Raises:
     Misfit: there are no such layers; or a tensor is missing, one too many, or has not
       the shape and dtype that the layers expect.
   """
   if kind not in scorers.KINDS:
     raise Misfit(f'there is no kind of scorer called {kind!r}')
-  trunks = [_rebuild_trunk(description) for description in descriptions]
   scorer = Scorer({}, kind, note=note)
   of_head = scorer.reads == scorers.BOUNDARY
-  if not trunks or (of_head and len(trunks) > 1):
-    raise Misfit(f'{len(trunks)} backbones are no front of a {kind}')
+  if not descriptions or (of_head and len(descriptions) > 1):
+    raise Misfit(f'{len(descriptions)} backbones are no front of a {kind}')
+  trunks, maps = zip(*map(_rebuild_trunk, descriptions), strict=True)
+  poolings = tuple(description['pooling'] for description in descriptions)
   expected = {}
   for i, trunk in enumerate(trunks):
     expected.update(_flatten(f'front/{i}', trunk.variables))
   if of_head:
     scorer = scorer.replace(head=_rebuild_head(descriptions[0]))
-    expected.update(_expect_head(trunks[0], scorer.head))
+    (inputs,) = maps
+    *maps, variables = _trace(scorer.head.graph, inputs)
+    of_backbone = {name: {'backbone': values} for name, values in variables.items()}
+    expected.update(_flatten('scorer', of_backbone))
+  num_features = sum(map(_count_features, maps, poolings))
+  if not of_head:
+    inputs = jax.ShapeDtypeStruct((1, num_features), jnp.float32)
   # What else a scorer has depends on the images it was fitted to.
   expected.update(
     (name, jax.ShapeDtypeStruct(tensor.shape, jnp.float32))
@@ -114,19 +128,18 @@ def rebuild(
   _check_tensors(tensors, expected)
 
   tensors = jax.device_put(dict(tensors))
-  trunks = [
+  trunks = tuple(
     trunk.replace(variables=_unflatten(f'front/{i}', tensors))
     for i, trunk in enumerate(trunks)
-  ]
+  )
   # One name may be the start of another.
   arrays = _try(lambda: _unflatten('scorer', tensors))
   if of_head:  # either may have no layers
     arrays = {'params': {}, 'batch_stats': {}, **arrays}
   scorer = scorer.replace(arrays=arrays)
-  poolings = tuple(description['pooling'] for description in descriptions)
-  front = trunks[0] if of_head else FeatureExtractor(tuple(trunks), poolings)
-  _check_scores(front, scorer, trunks[0].image_size)
-  return front, scorer
+  _check_scores(scorer, inputs)
+  front = trunks[0] if of_head else FeatureExtractor(trunks, poolings)
+  return front, scorer, num_features
 
 
 def _rebuild_graph(description: Description) -> LayerGraph:
@@ -141,8 +154,11 @@ def _rebuild_head(description: Description) -> PooledHead:
   return PooledHead(head, description['pooling'])
 
 
-def _rebuild_trunk(description: Description) -> Trunk:
-  """A trunk with shapes in place of arrays, of a description that is checked here."""
+def _rebuild_trunk(description: Description) -> tuple[Trunk, dict[str, Any]]:
+  """A trunk, and what it makes of an image, with shapes in place of arrays.
+
+  The description is checked here.
+  """
   name = field(description, 'backbone', str)
   try:
     layers = backbones.get(name).layers
@@ -166,34 +182,29 @@ def _rebuild_trunk(description: Description) -> Trunk:
   if image_size < 1:
     raise Misfit(f'image_size is {image_size}')
   layer_graph = _rebuild_graph(description)
-
-  def make_variables(images):
-    variables = layer_graph.init(jax.random.key(0), images)
-    return cast_kernels(variables, description['kernel_dtype'])
-
   images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-  return Trunk(
-    variables=_try(lambda: jax.eval_shape(make_variables, images)),
+  maps, variables = _trace(layer_graph, images)
+  cast = functools.partial(cast_kernels, dtype=description['kernel_dtype'])
+  trunk = Trunk(
+    variables=jax.eval_shape(cast, variables),
     graph=layer_graph,
     preprocessing=description['preprocessing'],
     image_size=image_size,
   )
+  return trunk, maps
 
 
-def _expect_head(trunk: Trunk, head: PooledHead) -> dict[str, jax.ShapeDtypeStruct]:
-  """The variables of a head's layers, by the names of their tensors."""
-  boundary = _try(lambda: _boundary(trunk, trunk.image_size))
-  variables = _try(lambda: jax.eval_shape(head.graph.init, jax.random.key(0), boundary))
-  return _flatten(
-    'scorer',
-    {collection: {'backbone': values} for collection, values in variables.items()},
+def _trace(layer_graph: LayerGraph, inputs: Any) -> tuple[Any, dict[str, Any]]:
+  """Shapes of what layers make of inputs, and of their variables."""
+  key = jax.random.key(0)
+  return _try(lambda: jax.eval_shape(layer_graph.init_with_output, key, inputs))
+
+
+def _count_features(maps: Any, pooling: str) -> int:
+  pooled = jax.eval_shape(
+    lambda maps: [pool(each, pooling) for each in jax.tree.leaves(maps)], maps
   )
-
-
-def _boundary(front: Front, image_size: int) -> Any:
-  """Shapes of what a front makes of an image."""
-  images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-  return jax.eval_shape(lambda front, images: front(images), front, images)
+  return sum(each.shape[1] for each in pooled)
 
 
 def _check_tensors(
@@ -214,14 +225,13 @@ def _check_tensors(
       )
 
 
-def _check_scores(front: Front, scorer: Scorer, image_size: int) -> None:
+def _check_scores(scorer: Scorer, inputs: Any) -> None:
   """Traces the scorer, which finds the arrays whose shapes only it knows."""
-  boundary = _boundary(front, image_size)
   for number in (2, 3):
-    inputs = jax.tree.map(
-      lambda a, n=number: jax.ShapeDtypeStruct((n, *a.shape[1:]), a.dtype), boundary
+    batch = jax.tree.map(
+      lambda a, n=number: jax.ShapeDtypeStruct((n, *a.shape[1:]), a.dtype), inputs
     )
-    scores = _try(lambda x=inputs: jax.eval_shape(lambda s, x: s(x), scorer, x))
+    scores = _try(lambda x=batch: jax.eval_shape(lambda s, x: s(x), scorer, x))
     if scores.shape != (number,) or scores.dtype != jnp.float32:
       raise Misfit(f'scores are {scores.dtype} {list(scores.shape)}')
 

@@ -65,19 +65,11 @@ def default() -> ml_collections.ConfigDict:
   return config
 
 
-THRESHOLDS = (
-  'default',
-  'zero',
-  'target_specificity',
-  'target_sensitivity',
-  'minimum_cost',
-  'expected_f1',
-)
 _CHOICES = {
   'dataset': sources.DATASETS,
   'method': ('egan', 'auto', *rivals.names()),
   'candidates': ('features', 'all'),
-  'threshold': THRESHOLDS,
+  'threshold': ('default', *rivals.RULES),
   'preprocess': ('scale', 'imagenet'),
   'head_activation': ('linear', 'sigmoid'),
   'trunk_dtype': ('float32', 'bfloat16'),

@@ -177,12 +177,13 @@ def describe(model: Bundle, explanation: Explanation) -> list[str]:
 
 def describe_ratio(log_ratio: float, minority_class: str, majority_class: str) -> str:
   """log p(features | majority) / p(features | minority) in words."""
-  ratio = math.exp(min(abs(log_ratio), math.log(_LARGEST_RATIO)))
-  if ratio < 1.1:
+  if abs(log_ratio) < math.log(1.1):
     return f'such features are as likely in {minority_class} as in {majority_class}'
-  times = f'{ratio:.2g}' if ratio < 100 else f'{ratio:,.0f}'
-  if ratio >= _LARGEST_RATIO:
+  if abs(log_ratio) > math.log(_LARGEST_RATIO):
     times = 'more than a million'
+  else:
+    ratio = math.exp(abs(log_ratio))
+    times = f'{ratio:.2g}' if ratio < 100 else f'{ratio:,.0f}'
   likelier, other = majority_class, minority_class
   if log_ratio < 0:
     likelier, other = other, likelier

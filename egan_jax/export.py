@@ -110,7 +110,7 @@ def _round_up(threshold: float) -> np.float32:
   """The float32 below which the same float32 scores lie as below a float64."""
   with np.errstate(over='ignore'):
     rounded = np.float32(threshold)
-  if rounded < threshold:
+  if float(rounded) < threshold:  # NumPy would compare two float32
     rounded = np.nextafter(rounded, np.float32(np.inf))
   return rounded
 
@@ -139,6 +139,12 @@ def _to_onnx(bundle: Bundle) -> bytes:
     raise UserError(
       'a trunk in bfloat16 has no ONNX form: train with trunk_dtype=float32, or use'
       ' --format=stablehlo'
+    )
+  trunks = getattr(bundle.front, 'trunks', (bundle.front,))
+  if any(trunk.image_size != bundle.image_size for trunk in trunks):
+    raise UserError(
+      f'a backbone of this model sees images of another size than {bundle.image_size}'
+      ' pixels, and resizing has no ONNX form here: use --format=stablehlo'
     )
   return onnx_model.serialize(make_function(bundle), bundle.image_size)
 

@@ -82,17 +82,10 @@ def make(
     raise UserError('no backbone was given: name at least one')
   if preprocess not in ('imagenet', 'scale'):
     raise UserError(f'preprocess={preprocess!r}: choose one of imagenet, scale')
-  if isinstance(weights, str | os.PathLike):
-    weights = (weights,) * len(names)
-  if len(weights) != len(names):
-    raise UserError(
-      f'there are {len(weights)} weights for {len(names)} backbones: give one for'
-      ' all, or one for each'
-    )
   chosen = [backbones.get(name) for name in names]
   trunks = tuple(
     _make_trunk(backbone, which, image_size, preprocess, load)
-    for backbone, which in zip(chosen, weights, strict=True)
+    for backbone, which in zip(chosen, _one_for_each(weights, names), strict=True)
   )
   return FeatureExtractor(trunks, tuple(backbone.pooling for backbone in chosen))
 
@@ -138,3 +131,47 @@ def run(
 @jax.jit
 def _run_batch(extractor: FeatureExtractor, images: jax.Array) -> jax.Array:
   return extractor(preprocessing.to_unit_range(images))
+
+
+def class_directions(
+  names: Sequence[str],
+  weights: str | os.PathLike | Sequence[str | os.PathLike],
+  load: Callable[..., Any] = pretrained.load_classifier,
+) -> np.ndarray | None:
+  """The ImageNet classifier's weights on the features of `make`, less their mean.
+
+  Those of several backbones stand one below the other.
+
+  Args:
+    names: as of `make`.
+    weights: as of `make`; a path must be to a file with the classifier.
+    load: loads a classifier as `pretrained.load_classifier` does.
+
+  Returns:
+    float32 `[sum of C, 1000]`, or None where one of the backbones brings no
+    classifier of one layer on average-pooled features, or it cannot be had.
+  """
+  kernels = []
+  for name, which in zip(names, _one_for_each(weights, names), strict=True):
+    if which == 'none':  # the classifier belongs to the ImageNet weights
+      return None
+    try:
+      kernel, _ = load(name, None if which == 'imagenet' else which)
+    except UserError:
+      return None
+    kernels.append(kernel)
+  together = np.concatenate(kernels)
+  return together - together.mean(axis=1, keepdims=True)
+
+
+def _one_for_each(
+  weights: str | os.PathLike | Sequence[str | os.PathLike], names: Sequence[str]
+) -> Sequence[str | os.PathLike]:
+  if isinstance(weights, str | os.PathLike):
+    return (weights,) * len(names)
+  if len(weights) != len(names):
+    raise UserError(
+      f'there are {len(weights)} weights for {len(names)} backbones: give one for'
+      ' all, or one for each'
+    )
+  return weights

@@ -21,7 +21,7 @@ from egan_jax.compiled_steps import compile_epoch, compile_score, generate
 from egan_jax.data import activation_files
 from egan_jax.data.activation_cache import ActivationCache
 from egan_jax.data.draws import Draws
-from egan_jax.data.two_classes import TwoClasses
+from egan_jax.data.two_classes import TwoClasses, take
 from egan_jax.epoch_log import EpochLog
 from egan_jax.evaluation import epoch_records, nash
 from egan_jax.parallel import ROWS, Layout, lay_out
@@ -169,7 +169,7 @@ def _set_up(config: dict, images: TwoClasses, draws: Draws) -> Game:
     minority=jax.tree.map(
       lambda a: a.reshape(*draws.minority.shape, *a.shape[1:]), drawn
     ),
-    majority=cache.compute(discriminator.trunk, images.majority[draws.majority]),
+    majority=cache.compute(discriminator.trunk, take(images.majority, draws.majority)),
     test=cache.compute(discriminator.trunk, images.test),
     is_minority=images.test_is_minority,
   )

@@ -41,7 +41,7 @@ def main() -> None:
   with _join_hosts():
     summary = train.train_and_evaluate(_CONFIG.value, _WORKDIR.value, _PROFILE.value)
     if hosts.is_first():
-      print(tables.result_table(summary))
+      print(tables.run_text(summary))
       print(f'\n{workdir.describe_files(_WORKDIR.value)}')
 
 

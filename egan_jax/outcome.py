@@ -15,7 +15,7 @@ import numpy as np
 from egan_jax import feature_extractor, game, pretrained, rivals, scorers
 from egan_jax.backbones.trunk import Trunk
 from egan_jax.data.draws import Draws
-from egan_jax.data.two_classes import TwoClasses
+from egan_jax.data.two_classes import TwoClasses, take
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.game import Played
 from egan_jax.rivals import Decision, HeadTraining, Rival, ThresholdRule
@@ -131,7 +131,8 @@ def reach(
     chosen = [rivals.get(name) for name in names if rivals.get(name).reads == reads]
     if chosen:
       candidates |= decide(config, chosen, images, draws, rule)
-  method, why = config['method'], 'it was asked for'
+  method = config['method']
+  why = f'{method} was asked for'
   if method == 'auto':
     method, why = rivals.choose({name: c.decisions for name, c in candidates.items()})
   return Outcome(
@@ -209,7 +210,7 @@ def _decide_features(
   run = functools.partial(feature_extractor.run, extractor)
   drawn = run(images.minority[draws.minority.ravel()])
   minority = drawn.reshape(*draws.minority.shape, -1)
-  majority = run(images.majority[draws.majority])
+  majority = run(take(images.majority, draws.majority))
   test = run(images.test) if len(images.test) else drawn[:0]
   fingerprint = pretrained.fingerprint(extractor.trunks[0].variables)
   return {
@@ -237,7 +238,7 @@ def _decide_heads(
     dropout_rate=config['dropout_rate'],
   )
   cache = game.open_activation_cache(config)
-  majority = cache.compute(player.trunk, images.majority[draws.majority])
+  majority = cache.compute(player.trunk, take(images.majority, draws.majority))
   minority = _compute_folds(cache, player.trunk, images, draws)
   test = cache.compute(player.trunk, images.test)
   names = (config['discriminator_backbone'],)

@@ -13,6 +13,7 @@ import csv
 import dataclasses
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,7 +145,11 @@ def run_command() -> None:
     if len(readable) < len(paths):
       sys.exit(2)
 
-  command_line.run(main, required=(model, images, output))
+  try:
+    command_line.run(main, required=(model, images, output))
+  except KeyboardInterrupt:
+    print('\ninterrupted', file=sys.stderr)
+    sys.exit(128 + signal.SIGINT)
 
 
 if __name__ == '__main__':

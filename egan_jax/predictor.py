@@ -100,7 +100,7 @@ class Predictor:
   def features(self, images: Images | Paths) -> np.ndarray:
     """Pooled features float32 `[N, C]`, otherwise like `scores`."""
     spec = jax.ShapeDtypeStruct((1, *[self.bundle.image_size] * 2, 3), np.float32)
-    size = jax.eval_shape(model_bundle.pooled_features, *self._networks, spec).shape[1]
+    size = jax.eval_shape(model_bundle.pool, *self._networks, spec).shape[1]
     return self._run_all(_pool, images, (size,))
 
   def predict(self, images: Images | Paths) -> Predictions:
@@ -231,7 +231,7 @@ def _score(front: Any, scorer: Any, images: jax.Array) -> jax.Array:
 
 @jax.jit
 def _pool(front: Any, scorer: Any, images: jax.Array) -> jax.Array:
-  return model_bundle.pooled_features(front, scorer, to_unit_range(images))
+  return model_bundle.pool(front, scorer, to_unit_range(images))
 
 
 def _collect(results: jax.Array, errors: list[str]) -> tuple[np.ndarray, list[str]]:

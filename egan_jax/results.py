@@ -11,7 +11,7 @@ from egan_jax.backbones import preprocessing
 from egan_jax.bundle import Bundle
 from egan_jax.data.batches import padded_batches
 from egan_jax.data.draws import Draws
-from egan_jax.data.two_classes import TwoClasses
+from egan_jax.data.two_classes import TwoClasses, take
 from egan_jax.evaluation import intervals, metrics
 from egan_jax.game import Played
 from egan_jax.outcome import Candidate, Outcome
@@ -222,7 +222,7 @@ def _make_references(images: TwoClasses, draws: Draws, model: Bundle) -> Referen
   return references.make(
     compute_features,
     images.minority[minority],
-    images.majority[majority],
+    take(images.majority, majority),
     name(minority, images.minority_paths),
     name(majority, images.majority_paths),
   )

@@ -12,7 +12,7 @@ import ml_collections
 
 from egan_jax import config as egan_config
 from egan_jax import game, hosts, outcome, results, workdir
-from egan_jax.data import sources
+from egan_jax.data import data_report, sources
 from egan_jax.data.draws import Draws, draw, repeat_with_seeds
 from egan_jax.data.two_classes import TwoClasses
 from egan_jax.errors import UserError
@@ -48,6 +48,8 @@ def train_and_evaluate(
   start = time.perf_counter()
   with hosts.together():
     images = _load_images(config)
+    if images.report is not None and hosts.is_first():
+      print(f'{data_report.describe(images.report)}\n')
     draws = _draw(config, images)
     _check_test_images(config, images)
     trained_on, held_out = outcome.hold_out(config, draws)

@@ -105,6 +105,8 @@ def describe_files(workdir: str | os.PathLike) -> str:
   """Where a finished run's files are, a line each."""
   workdir = Path(workdir)
   files = {
+    'report': REPORT,
+    'model': MODEL,
     'summary': SUMMARY,
     'metrics per epoch': METRICS,
     'test scores': SCORES,
@@ -112,4 +114,8 @@ def describe_files(workdir: str | os.PathLike) -> str:
     'figures': FIGURES,
     'checkpoints': CHECKPOINTS,
   }
-  return '\n'.join(f'{what:>17}: {workdir / name}' for what, name in files.items())
+  return '\n'.join(
+    f'{what:>17}: {workdir / name}'
+    for what, name in files.items()
+    if (workdir / name).exists()
+  )

@@ -10,7 +10,6 @@ intermediate maps, pooled too.
 """
 
 import io
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,9 +20,8 @@ from PIL import Image
 from egan_jax import backbones, feature_extractor
 from egan_jax.backbones.graph import LayerGraph
 from egan_jax.feature_extractor import FeatureExtractor
+from experiments.few_images_store import CHUNK, MINORITY, is_cut, order, stem_of
 
-CHUNK = 250
-MINORITY = 2000
 # Beside the last one, what is pooled of each backbone.
 MAPS = {
   'EfficientNetLite0': ('block7a_project_bn', 'block6d_add', 'block5c_add'),
@@ -42,44 +40,6 @@ _XRAY_DIR = flags.DEFINE_string('xray_dir', '', 'Holds train/NORMAL and so on.')
 _BACKBONES = flags.DEFINE_list('backbones', list(MAPS), 'In this order.')
 _SIZES = flags.DEFINE_list('sizes', ['224', '96', '32'], 'In pixels, in this order.')
 _BATCH_SIZE = flags.DEFINE_integer('batch_size', 16, 'Images per batch.')
-
-
-def order(count: int) -> np.ndarray:
-  """The order in which the images of a class are drawn, always the same."""
-  return np.random.default_rng(0).permutation(count)
-
-
-def _is_cut(dataset: str, label: str | int, split: str) -> bool:
-  """Whether only the first `MINORITY` images in the order of drawing are there."""
-  return split == 'train' and (dataset, label) in (('cifar10', 0), ('cifar10', 2))
-
-
-def load(
-  folder: str | Path,
-  dataset: str,
-  label: str | int,
-  split: str,
-  name: str,
-  size: int,
-  flipped: bool = False,
-) -> np.ndarray:
-  """Features float32 `[N, C]` of a class: images in the order of the data set.
-
-  Of the classes of which only some are there, in the order of drawing.
-
-  Raises:
-    FileNotFoundError: this class was not extracted to its end.
-  """
-  stem = _stem(dataset, label, split, name, size, flipped)
-  if not (Path(folder) / f'{stem}-done').exists():
-    raise FileNotFoundError(f'{stem} is not in {folder}: run few_images_features')
-  paths = (Path(folder) / f'{stem}-{chunk}.npy' for chunk in itertools.count())
-  return np.concatenate([np.load(p) for p in itertools.takewhile(Path.exists, paths)])
-
-
-def _stem(dataset, label, split, name, size, flipped) -> str:
-  flip = '-flipped' if flipped else ''
-  return f'{dataset}-{label}-{split}-{name}-{size}{flip}'
 
 
 def extractor(name: str, size: int) -> FeatureExtractor:
@@ -106,7 +66,7 @@ class Sources:
     if (dataset, split) not in self._read:
       self._read[dataset, split] = self._cifar(dataset, split)
     images = np.stack(self._read[dataset, split][label])
-    if _is_cut(dataset, label, split):
+    if is_cut(dataset, label, split):
       images = images[order(len(images))[:MINORITY]]
     return images
 
@@ -148,7 +108,7 @@ def extract(
   made: FeatureExtractor,
 ) -> Iterator[str]:
   """Computes what is missing of a class; yields the stems of chunks as they come."""
-  stem = _stem(*which, name, size, flipped)
+  stem = stem_of(*which, name, size, flipped)
   if (folder / f'{stem}-done').exists():
     return
   images = images_of()

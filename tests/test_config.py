@@ -44,8 +44,11 @@ def test_default_of_each_file(name):
   config = _get_config(name)()
   egan_config.check(config)
   assert FIELDS <= set(config)
-  assert config.num_folds * config.num_minority <= AVAILABLE[config.dataset]
-  assert config.num_majority <= AVAILABLE[config.dataset]
+  if name == 'folder':
+    assert config.num_minority == config.num_majority == 0  # all the user has
+  else:
+    assert config.num_folds * config.num_minority <= AVAILABLE[config.dataset]
+    assert config.num_majority <= AVAILABLE[config.dataset]
 
 
 @pytest.mark.parametrize(('name', 'ratio', 'minority', 'majority', 'folds'), TABLE_4)
@@ -126,8 +129,20 @@ def test_quickstart_settings():
     ({'discriminator_backbone': 'VGG'}, ("'VGG'", 'VGG16')),
     ({'discriminator_backbone': 'SmallConvEncoder'}, ('SmallConvDiscriminator',)),
     ({'minority_class': 4, 'majority_class': 4}, ('minority_class', 'both 4')),
-    ({'num_minority': 0}, ('config.num_minority=0',)),
-    ({'num_majority': 0}, ('config.num_majority=0',)),
+    ({'dataset': 'cifar10', 'minority_class': 'a'}, ('minority_class', "'a'")),
+    ({'method': 'gan'}, ('config.method', "'gan'", 'egan', 'auto', 'mahalanobis')),
+    ({'candidates': 'some'}, ('config.candidates', "'some'", 'features')),
+    ({'threshold': 'half'}, ('config.threshold', "'half'", 'target_specificity')),
+    ({'target_specificity': 1.0}, ('config.target_specificity=1.0',)),
+    ({'target_sensitivity': 0.0}, ('config.target_sensitivity=0.0',)),
+    ({'prior': float('nan')}, ('config.prior',)),
+    ({'held_out_share': 1.5}, ('config.held_out_share=1.5',)),
+    ({'cost_false_negative': 0.0}, ('config.cost_false_negative=0.0',)),
+    ({'cost_false_positive': float('inf')}, ('config.cost_false_positive',)),
+    ({'num_minority': -1}, ('config.num_minority=-1',)),
+    ({'num_majority': -1}, ('config.num_majority=-1',)),
+    ({'num_seeds': 0}, ('config.num_seeds=0',)),
+    ({'seed': 2**32 - 1, 'num_seeds': 2}, ('config.num_seeds',)),
     ({'num_folds': 0}, ('config.num_folds=0',)),
     ({'num_epochs': 0}, ('config.num_epochs=0',)),
     ({'batch_size': -1}, ('config.batch_size=-1',)),
@@ -153,6 +168,17 @@ def test_checks(changes, parts):
   for part in parts:
     assert part in str(caught.value)
   assert '\n' not in str(caught.value)
+
+
+def test_classes_of_a_folder_are_names_or_left_to_be_found():
+  config = egan_config.default()
+  config.dataset = 'folder'
+  for names in (('', ''), ('a', 'b'), ('a', '')):
+    config.minority_class, config.majority_class = names
+    egan_config.check(config)
+  config.minority_class = config.majority_class = 'a'
+  with pytest.raises(UserError, match='both a'):
+    egan_config.check(config)
 
 
 def test_missing_field():

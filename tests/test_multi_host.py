@@ -58,10 +58,10 @@ def enter_or_die(stage):
   if stage == os.environ.get('DIES'):
     os.kill(os.getpid(), signal.Signals[os.environ['OF']])
 
-def load_or_fail(*arguments):
+def load_or_fail(*arguments, **options):
   if 'DATA_ERROR' in os.environ:
     raise {{'user': UserError, 'other': KeyError}}[os.environ['DATA_ERROR']]('no data')
-  return load(*arguments)
+  return load(*arguments, **options)
 
 backbones.get = lambda name: tiny if name == 'Tiny' else get(name)
 hosts.enter, sources.load = enter_or_die, load_or_fail

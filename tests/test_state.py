@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from egan_jax import backbones, pretrained, train
+from egan_jax import backbones, game, pretrained
 from egan_jax import state as egan_state
 from egan_jax.errors import UserError
 

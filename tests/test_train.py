@@ -162,6 +162,8 @@ class TestWorkdir:
       'draws.json',
       'figures',
       'metrics.jsonl',
+      'model',
+      'report.html',
       'scores.npz',
       'summary.json',
       'tensorboard',
@@ -208,7 +210,7 @@ class TestWorkdir:
         curve[record['epoch'] - 1] += record[name] / NUM_FOLDS
       assert paper['metrics'][name]['mean'] == pytest.approx(curve.max())
       assert honest['metrics'][name]['mean'] == pytest.approx(curve[-1])
-    assert set(summary['seconds']) == {'setup', 'compile', 'train', 'evaluate'}
+    assert set(summary['seconds']) == {*game.PHASES, 'decide'}
     assert all(seconds > 0 for seconds in summary['seconds'].values())
     assert set(summary['always_minority']) >= set(METRICS)
 

@@ -64,11 +64,6 @@ def load(
   return kernel, bias
 
 
-def directions(kernel: np.ndarray) -> np.ndarray:
-  """The kernel `[C, K]` less its mean class, which no class differs by."""
-  return kernel - kernel.mean(axis=1, keepdims=True)
-
-
 def _last_dense(layers: Sequence[SavedLayer]) -> tuple[np.ndarray, ...] | None:
   """The kernel and bias of the last Dense layer of a Keras file, or None."""
   dense = [layer for layer in layers if [w.ndim for w in layer.weights] == [2, 1]]

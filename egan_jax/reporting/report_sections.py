@@ -144,8 +144,6 @@ def _pairs(counts: Mapping[str, int]) -> str:
 
 def make_command(run: FinishedRun) -> str:
   """A command that makes the same run, from the fields that are not the default."""
-  if run.summary.get('command'):
-    return run.summary['command']
   default = egan_config.default().to_dict()
   changed = [
     shlex.quote(f'--config.{name}={value}')

@@ -5,10 +5,26 @@ import textwrap
 from egan_jax.evaluation.metrics import METRICS
 
 _WIDTH = 80
+_DECISION_METRICS = (
+  *METRICS,
+  'specificity',
+  'matthews_correlation',
+)
+
+
+def run_text(summary: dict) -> str:
+  """What to print of a run: the game's table if there is one, and the decision.
+
+  At the threshold 0 a game's decision is the table's honest column.
+  """
+  parts = [result_table(summary)] if 'protocols' in summary else []
+  if not parts or summary['decision']['threshold_rule'] != 'zero':
+    parts.append(decision_text(summary))
+  return '\n\n'.join(parts)
 
 
 def result_table(summary: dict) -> str:
-  """The result as aligned plain text of at most 80 columns.
+  """The game's result as aligned plain text of at most 80 columns.
 
   Args:
     summary: as summary.json: `protocols.paper` and `protocols.honest` of
@@ -18,15 +34,68 @@ def result_table(summary: dict) -> str:
   Returns:
     A row per metric, and one sentence that says what the columns are.
   """
-  rows = _build_rows(summary)
+  reading = textwrap.fill(_explain_columns(summary), _WIDTH)
+  return f'{_align(_build_rows(summary))}\n\n{reading}'
+
+
+def decision_text(summary: dict) -> str:
+  """The decision of a run, in words and as a table, of at most 80 columns.
+
+  Args:
+    summary: as summary.json: `decision` and, if the test set holds both classes,
+      `always_minority`.
+  """
+  decision = summary['decision']
+  cuts = [_format_threshold(value) for value in decision['thresholds']]
+  which = cuts[0] if len(set(cuts)) == 1 else f'{cuts[0]} (first of {len(cuts)} folds)'
+  sentences = [
+    f'{decision["why"]}.',
+    f'Score below {which} means {summary["classes"]["minority"]}, anything else'
+    f' {summary["classes"]["majority"]} ({decision["threshold_rule"]}). Promise:'
+    f' {decision["promise"]}.',
+    *(f'Note: {note}.' for note in decision['notes']),
+  ]
+  words = '\n'.join(textwrap.fill(sentence, _WIDTH) for sentence in sentences)
+  if decision['metrics'] is None:
+    return f'{words}\n\nNot measured: the test set does not hold both classes.'
+  rows = [['metric', 'at the threshold', 'worst', 'always minority']]
+  for name in _DECISION_METRICS:
+    of_metric = decision['metrics'][name]
+    rows.append(
+      [
+        _name_metric(name),
+        _format_mean(of_metric),
+        f'{of_metric["worst"]:.3f}',
+        f'{summary["always_minority"][name]:.3f}',
+      ]
+    )
+  label = textwrap.fill(f'{decision["label"]}.', _WIDTH)
+  return f'{words}\n\n{_align(rows)}\n\n{label}'
+
+
+def _format_threshold(value: float | None) -> str:
+  """JSON has no infinity, which stands there as null."""
+  return 'infinity' if value is None else f'{value:.4g}'
+
+
+def _format_mean(of_metric: dict) -> str:
+  spread = '' if of_metric['std'] is None else f' ± {of_metric["std"]:.3f}'
+  return f'{of_metric["mean"]:.3f}{spread}'
+
+
+def _name_metric(name: str) -> str:
+  return {'f1': 'F1', 'auroc': 'AUROC'}.get(name, name.replace('_', ' '))
+
+
+def _align(rows: list[list[str]]) -> str:
+  """Cells in columns, the first row underlined."""
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   lines = [
     '   '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
     for row in rows
   ]
   lines.insert(1, '   '.join('-' * width for width in widths))
-  reading = textwrap.fill(_explain_columns(summary), _WIDTH)
-  return '\n'.join([*(line.rstrip() for line in lines), '', reading])
+  return '\n'.join(line.rstrip() for line in lines)
 
 
 def result_markdown(summary: dict) -> str:
@@ -43,12 +112,11 @@ def _build_rows(summary: dict) -> list[list[str]]:
   rows = [['metric', 'paper (oracle)', _name_last_epoch(honest), 'always minority']]
   for name in METRICS:
     best, last = paper['metrics'][name], honest['metrics'][name]
-    spread = '' if last['std'] is None else f' ± {last["std"]:.3f}'
     rows.append(
       [
-        {'f1': 'F1', 'auroc': 'AUROC'}.get(name, name.replace('_', ' ')),
+        _name_metric(name),
         f'{best["mean"]:.3f} at epoch {best["epoch"]}',
-        f'{last["mean"]:.3f}{spread}',
+        _format_mean(last),
         f'{summary["always_minority"][name]:.3f}',
       ]
     )

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 
 from egan_jax.errors import UserError
-from egan_jax.rivals import distances, head, linear, objectives
+from egan_jax.rivals import distances, head, linear, objectives, plda
 from egan_jax.rivals.rival import Rival, fit_each, fit_once
 from egan_jax.scorers import BOUNDARY, FEATURES
 
@@ -80,6 +80,8 @@ _REGISTRY = {
       True,
       'there is nothing to interpolate, so it is repeated',
     ),
+    plda.rival('plda'),
+    plda.rival('plda_knn'),
     # The baseline of the paper's Table 6.
     _on_boundary('fine_tuned', objectives.FINE_TUNED, True, 'seen once an epoch'),
     _on_boundary('fine_tuned_focal', objectives.FOCAL, True, 'seen once an epoch'),

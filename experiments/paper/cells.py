@@ -1,7 +1,6 @@
 """The cells of the paper's tables: which images, which networks, how long."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import ml_collections
 
@@ -96,7 +95,7 @@ class Cell:
 
 
 def make_config(cell: Cell, seed: int, data_dir: str) -> ml_collections.ConfigDict:
-  """The config of one run of a cell, judged by the paper's cut."""
+  """The config of one run of a cell: the game, judged by the paper's cut."""
   pair = PAIRS[cell.pair]
   config = egan_config.default()
   config.seed = seed
@@ -112,20 +111,18 @@ def make_config(cell: Cell, seed: int, data_dir: str) -> ml_collections.ConfigDi
   config.image_size = cell.image_size
   config.preprocess = cell.preprocess
   config.num_epochs = cell.num_epochs
-  # The paper's cut, which needs no image held out: the game gets all of them.
-  config.threshold = 'zero'
   return config
 
 
-def describe_command(cell: Cell, seeds: Sequence[int]) -> str:
-  """What makes the cell's numbers again."""
+def describe_command(cell: Cell) -> str:
+  """What makes the cell's numbers again, but for its seeds."""
   table = 6 if cell.pair == 'chest_xray' else 5
   networks = f' --backbone={cell.backbones[0]}'
   if len({*cell.backbones}) > 1:
     table, networks = 3, ''
   return (
     f'python -m experiments.tables --table={table} --pairs={cell.pair}'
-    f' --ratios={cell.ratio} --seeds={",".join(map(str, seeds))}{networks}'
+    f' --ratios={cell.ratio}{networks}'
     f' --image_size={cell.image_size} --preprocess={cell.preprocess}'
     f' --num_epochs={cell.num_epochs} --data_dir=DATA_DIR --runs=DIR'
   )

@@ -169,7 +169,10 @@ def write(result: dict) -> None:
 
 def render(result: dict) -> str:
   """The comparison in Markdown, without a heading."""
-  parts = [_render_setting(setting) for setting in result['settings'].values()]
+  parts = [
+    f'{_render_setting(setting)}\n\n![{setting["title"]}]({NAME}_{name}.png)'
+    for name, setting in result['settings'].items()
+  ]
   about = (
     f'`{result["command"]}`; {result["num_epochs"]} epochs, EfficientNetLite0, 32 px,'
     f' a fifth of both classes held back; {rendering.describe_machine(result["environment"])}.'

@@ -131,7 +131,6 @@ def measure_no_pretraining(
     config.generator_backbone = _BACKBONE
     config.head_activation = head
     config.num_epochs = num_epochs
-    config.threshold = 'zero'
     if play and workdir.read_summary(run) is None:
       train.train_and_evaluate(config, str(run))
     if summary := workdir.read_summary(run):

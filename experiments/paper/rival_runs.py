@@ -1,5 +1,6 @@
 """The rivals on the images of a cell: same draws, backbone, weights and features."""
 
+import dataclasses
 import functools
 import io
 import json
@@ -46,16 +47,34 @@ def measure(cell: Cell, seed: int, data_dir: str, runs: Path, kinds: str) -> Non
       _on_features if rivals.get(name).reads == rivals.FEATURES else _on_boundary
     )
     logging.info('%s: %s', path.stem, name)
-    rows = compare(cell, seed, data_dir, runs, name)
-    done[name] = {
-      'rule': rows[0]['threshold_rule'],
-      'note': rows[0]['note'],
-      'seconds': sum(row['seconds'] for row in rows),
-      **{field: [row['metrics'][field] for row in rows] for field in _FIELDS},
-    }
+    done[name] = _find_elsewhere(cell, seed, runs, name) or _describe(
+      compare(cell, seed, data_dir, runs, name)
+    )
     run_files.write_json(
       path, {'environment': environment.describe_environment(), 'rivals': done}
     )
+
+
+def _describe(rows: list[dict]) -> dict:
+  return {
+    'rule': rows[0]['threshold_rule'],
+    'note': rows[0]['note'],
+    'seconds': sum(row['seconds'] for row in rows),
+    **{field: [row['metrics'][field] for row in rows] for field in _FIELDS},
+  }
+
+
+def _find_elsewhere(cell: Cell, seed: int, runs: Path, name: str) -> dict | None:
+  """What a rival that sees no minority image did at a ratio of the same majority."""
+  if rivals.get(name).looks_at_minority:
+    return None
+  sizes = PAIRS[cell.pair].sizes
+  for ratio in sizes:
+    if sizes[ratio][1:] == sizes[cell.ratio][1:]:
+      other = dataclasses.replace(cell, ratio=ratio)
+      if found := read(other, seed, runs)['rivals'].get(name):
+        return found
+  return None
 
 
 def read(cell: Cell, seed: int, runs: Path) -> dict:
@@ -71,10 +90,13 @@ def _path(cell: Cell, seed: int, runs: Path) -> Path:
 @functools.lru_cache(maxsize=1)
 def _load(pair: str, data_dir: str, image_size: int):
   chosen = PAIRS[pair]
-  arguments = (data_dir, chosen.minority_class, chosen.majority_class)
-  if chosen.dataset == 'folder':
-    return sources.load(chosen.dataset, *arguments, image_size=image_size)
-  return sources.load(chosen.dataset, *arguments)
+  return sources.load(
+    chosen.dataset,
+    data_dir,
+    chosen.minority_class,
+    chosen.majority_class,
+    image_size=image_size,
+  )
 
 
 def _draw(cell: Cell, seed: int, images):

@@ -55,7 +55,7 @@ def measure(
     'image_size': cell.image_size,
     'preprocess': cell.preprocess,
     'num_epochs': cell.num_epochs,
-    'command': describe_command(cell, seeds),
+    'command': describe_command(cell),
     'runs': {},
     'rivals': {},
     'missing': {},
@@ -88,9 +88,14 @@ def estimate_seconds(cell: Cell, folder: Path) -> float | None:
 
 
 def merge(old: dict[str, dict], new: dict[str, dict]) -> dict[str, dict]:
-  """Cells of both; of one that is in both, the seeds of both, the new ones first."""
+  """Cells of both; of one that is in both, the seeds of both, the new ones first.
+
+  A new cell of which nothing was measured adds nothing.
+  """
   merged = dict(old)
   for name, cell in new.items():
+    if not (cell['runs'] or cell['rivals'] or cell['estimated_seconds']):
+      continue
     before = merged.get(name, {'runs': {}, 'rivals': {}})
     merged[name] = {
       **cell,

@@ -58,7 +58,7 @@ def summarise_rivals(cell: dict) -> dict[str, dict[str, list[float]]]:
         if name in table
         for value in table[name][field]
       ]
-      for field in (*FIELDS, 'minority_correct', 'majority_correct')
+      for field in (*FIELDS, 'specificity', 'minority_correct', 'majority_correct')
     }
     for name in names
   }

@@ -25,7 +25,8 @@ def describe_setting(cell: dict) -> str:
 def describe_runs(cell: dict) -> str:
   """The command, how much of it there is, how long it took."""
   runs = cell['runs'].values()
-  parts = [f'`{cell["command"]}`']
+  seeds = ','.join(sorted({*cell['runs'], *cell['rivals']}))
+  parts = [f'`{cell["command"]} --seeds={seeds}`']
   if runs:
     seconds = sum(run['seconds']['train'] for run in runs)
     parts.append(

@@ -1,9 +1,11 @@
 """Which images a run uses: disjoint, seeded, and told when impossible."""
 
+import functools
+
 import numpy as np
 import pytest
 
-from egan_jax.data.draws import draw
+from egan_jax.data.draws import draw, repeat_with_seeds
 from egan_jax.errors import UserError
 
 
@@ -85,3 +87,20 @@ def test_impossible_sizes(sizes, numbers):
   for number in numbers:
     assert number in str(caught.value)
   assert '\n' not in str(caught.value)
+
+
+def test_seeds_repeat_what_each_draws_alone():
+  draw_one = functools.partial(
+    draw,
+    num_folds=2,
+    num_minority=3,
+    num_majority=5,
+    minority_available=10,
+    majority_available=9,
+  )
+  several = repeat_with_seeds(draw_one, 7, 3)
+  assert several.minority.shape == (6, 3)
+  for i in range(3):
+    alone = draw_one(7 + i)
+    np.testing.assert_array_equal(several.minority[2 * i : 2 * i + 2], alone.minority)
+  np.testing.assert_array_equal(several.majority, draw_one(7).majority)

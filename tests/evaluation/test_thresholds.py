@@ -7,11 +7,12 @@ import pytest
 from scipy import stats
 
 from egan_jax.errors import UserError
-from egan_jax.evaluation import calibration
+from egan_jax.evaluation import calibration, score_models
 from egan_jax.evaluation.thresholds import (
   abstain_between,
   count_needed_for_sensitivity,
   count_needed_for_specificity,
+  expected_f1,
   minimum_cost,
   target_sensitivity,
   target_specificity,
@@ -84,6 +85,15 @@ class TestTargetSpecificity:
     values = [target_specificity(scores, level).value for level in levels]
     assert values == sorted(values, reverse=True)
     assert target_specificity(scores[::-1], 0.9).value == values[2]
+
+  def test_scores_of_several_fits_have_the_same_cut_and_promise_less(self):
+    scores = np.random.default_rng(1).normal(size=1000)
+    one, several = (target_specificity(scores, 0.95, k) for k in (None, 5))
+    assert one.value == several.value and one.rule == several.rule
+    # 1 - 2 alpha less min(2 (1 - 1/K) / (n/K + 1), (1 - K/n) / (K + 1)).
+    bound = 1 - 2 * 50 / 1001 - 2 * 0.8 / 201
+    assert f'the bound is {bound:.4f}' in several.promise
+    assert 'not guaranteed' in several.promise and 'in 95 of 100' not in several.promise
 
 
 class TestTargetSensitivity:
@@ -176,6 +186,51 @@ class TestMinimumCost:
   def test_refuses_costs_that_are_none(self, line, costs):
     with pytest.raises(UserError, match='must be positive and finite'):
       minimum_cost(line, *costs, 0.5)
+
+
+class TestExpectedF1:
+  @pytest.mark.parametrize('prior', [0.5, 0.05])
+  @pytest.mark.parametrize('mean, deviation', [(-2.0, 1.0), (-5.0, 2.0), (-0.5, 0.3)])
+  def test_no_other_cut_has_a_higher_f1(self, mean, deviation, prior):
+    """Standard normal majority scores, so that the true F1 of a cut is known."""
+    majority = stats.norm.ppf((np.arange(4000) + 0.5) / 4000)
+    model = score_models.from_method(mean, deviation)
+    threshold = expected_f1(majority, model, prior)
+    cuts = np.linspace(-8, 5, 4001)
+    found = prior * stats.norm(mean, deviation).cdf(cuts)
+    f1 = 2 * found / (found + (1 - prior) * stats.norm.cdf(cuts) + prior)
+    there = np.interp(threshold.value, cuts, f1)
+    assert there == pytest.approx(f1.max(), abs=2e-3)
+    assert float(threshold.promise.split('F1 of ')[1].split()[0]) == pytest.approx(
+      f1.max(), abs=3e-3
+    )
+
+  def test_a_rarer_minority_is_called_less_often(self):
+    majority = np.random.default_rng(0).normal(size=500)
+    model = score_models.from_method(-1.5, 1.0)
+    cuts = [
+      expected_f1(majority, model, prior).value for prior in (0.9, 0.5, 0.1, 0.01)
+    ]
+    assert cuts == sorted(cuts, reverse=True) and cuts[0] > cuts[-1]
+
+  def test_all_are_called_minority_where_the_score_says_nothing(self):
+    majority = np.random.default_rng(0).normal(size=500)
+    threshold = expected_f1(majority, score_models.from_method(3.0, 1.0))
+    assert threshold.value == math.inf
+    assert 'F1 of 0.667' in threshold.promise and 'recall 1.000' in threshold.promise
+
+  def test_a_clear_minority_leaves_the_majority_alone(self):
+    majority = np.random.default_rng(0).normal(size=500)
+    threshold = expected_f1(majority, score_models.from_method(-50.0, 1.0))
+    assert threshold.value == majority.min()
+    assert not threshold.calls_minority(majority).any()
+
+  def test_errors(self):
+    model = score_models.from_method(-1.0, 1.0)
+    with pytest.raises(UserError, match='prior=1'):
+      expected_f1(np.zeros(3), model, 1)
+    with pytest.raises(UserError, match='no held-out majority score'):
+      expected_f1([], model)
 
 
 class TestAbstainRegion:

@@ -101,6 +101,18 @@ def test_the_paper_contradicts_itself_nowhere_else():
     assert max(run['minority'] + run['majority']) <= run['test_per_class']
 
 
+@pytest.mark.parametrize(
+  ('dataset', 'run'), [('cifar10', 'cifar10_1to1_fold1'), ('cifar100', 'cifar100_1to1')]
+)
+def test_the_papers_1_to_1_rows_are_maxima_of_single_runs(dataset, run):
+  curves = paper_figures.read_author_curves()[run]
+  total = curves['test_per_class']
+  found, right = np.array(curves['minority']), np.array(curves['majority'])
+  called = found + total - right
+  maxima = max(found / called), max(found / total), max(2 * found / (total + called))
+  assert paper_figures.TABLE_5[dataset]['1'] == pytest.approx(maxima, abs=0.005)
+
+
 def test_we_train_on_as_many_images_as_table_4_says():
   for dataset, pair in (('cifar10', 'cifar10_0_1'), ('cifar100', 'cifar100_0_1')):
     assert list(PAIRS[pair].sizes) == list(paper_figures.TABLE_4[dataset])
@@ -176,6 +188,9 @@ def test_merging_keeps_the_seeds_of_both(measured):
   assert set(merged['a']['runs']) == {'0', '1', '5'}
   assert merged['a']['runs']['0'] == measured['runs']['0']
   assert merged['a']['estimated_seconds'] == 3.0
+  nothing = {**measured, 'runs': {}, 'rivals': {}}
+  assert store.merge({}, {'c': nothing}) == {}
+  assert store.merge({'a': old}, {'a': nothing}) == {'a': old}
 
 
 def test_lines_name_their_protocol_and_pool_games(measured):

@@ -1,0 +1,228 @@
+"""A method fitted to arrays in memory, without configs, workdirs or test images."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from egan_jax import backbones, feature_extractor, rivals, scorers, state, steps
+from egan_jax.backbones.trunk import Trunk
+from egan_jax.data.activation_cache import compute_boundary_activations
+from egan_jax.errors import UserError
+from egan_jax.feature_extractor import FeatureExtractor
+from egan_jax.rivals import Decision, HeadTraining, ThresholdRule, held_out
+from egan_jax.scorers import FEATURES, Scorer
+from egan_jax.steps import Boundary
+
+EGAN = 'egan'
+
+_train_epoch = jax.jit(
+  steps.train_epoch, static_argnames=('batch_size', 'images_at_once'), donate_argnums=0
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+  """A backbone and how it is used; see `state.make_player`."""
+
+  backbone: str
+  weights: str
+  fine_tune_layers: int
+  preprocess: str
+  image_size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+  """How a head is trained; see `rivals.HeadTraining`."""
+
+  num_epochs: int
+  batch_size: int
+  learning_rate: float
+  dropout_rate: float
+
+
+def reads_features(method: str) -> bool:
+  """Whether a method, 'egan' or a rival, needs no images but any features of them.
+
+  Raises:
+    UserError: there is no such method.
+  """
+  if method == EGAN:
+    return False
+  if method not in rivals.names():
+    raise UserError(
+      f'unknown method {method!r}: choose one of {EGAN}, {", ".join(rivals.names())}'
+    )
+  return rivals.get(method).reads == FEATURES
+
+
+def to_images(X: Any) -> np.ndarray:
+  """X as uint8 `[N, H, W, 3]`.
+
+  Raises:
+    ValueError: it is not that, nor of whole numbers to 255, nor of floats in [0, 1].
+  """
+  X = np.asarray(X)
+  if X.ndim != 4 or X.shape[3] != 3 or 0 in X.shape:
+    raise ValueError(f'X is {list(X.shape)}: images are [N, H, W, 3]')
+  if X.dtype == np.uint8:
+    return X
+  highest = 1 if np.issubdtype(X.dtype, np.floating) else 255
+  if not (X.dtype.kind in 'fiu' and X.min() >= 0 and X.max() <= highest):
+    raise ValueError('X must be uint8, or float in [0, 1]')
+  return np.round(X * (255 / highest)).astype(np.uint8)
+
+
+def decide_features(
+  method: str,
+  minority: np.ndarray,
+  majority: np.ndarray,
+  rule: ThresholdRule,
+  calibrate: bool,
+  seed: int,
+) -> Decision:
+  """The decision of a method on features float `[n, C]` and `[M, C]`."""
+  (decision,) = rivals.decide(
+    rivals.get(method),
+    majority,
+    minority[None],
+    (seed,),
+    rule=rule,
+    calibrate=calibrate,
+    split_seed=seed,
+  )
+  return decision
+
+
+def fit_images(
+  method: str,
+  minority: np.ndarray,
+  majority: np.ndarray,
+  network: Network,
+  training: Training,
+  rule: ThresholdRule,
+  calibrate: bool,
+  held_out_share: float,
+  seed: int,
+) -> tuple[FeatureExtractor | Trunk, Decision]:
+  """The decision of a method on images, and what they pass before its scorer.
+
+  Args:
+    method: 'egan' or a rival.
+    minority: uint8 `[n, H, W, 3]`.
+    majority: uint8 `[M, H, W, 3]`.
+    network: the backbone.
+    training: of methods that train a head.
+    rule: of the threshold.
+    calibrate: whether to fit P(minority).
+    held_out_share: of the majority, for the threshold of a trained head.
+    seed: of all that is drawn.
+
+  Raises:
+    UserError: no such method, backbone or weights, or a loss or score is not finite.
+  """
+  if reads_features(method):
+    front = feature_extractor.make(
+      (network.backbone,), network.weights, network.image_size, network.preprocess
+    )
+    classes = (feature_extractor.run(front, images) for images in (minority, majority))
+    return front, decide_features(method, *classes, rule, calibrate, seed)
+  player = state.make_player(
+    backbones.get(network.backbone),
+    network.weights,
+    network.fine_tune_layers,
+    network.preprocess,
+    network.image_size,
+    jax.random.key(seed),
+  )
+  head_training = HeadTraining(player, **dataclasses.asdict(training))
+  classes = (
+    compute_boundary_activations(player.trunk, images)
+    for images in (minority, majority)
+  )
+  options = head_training, rule, calibrate, held_out_share, seed
+  if method == EGAN:
+    return player.trunk, _decide_game(*classes, *options)
+  return player.trunk, _decide_head(method, *classes, *options)
+
+
+def count_held_out_folds(
+  method: str, decision: Decision, num_majority: int
+) -> int | None:
+  """Of how many fits the held-out scores of a decision are; None for its own one."""
+  if decision.held_out_scores is None or not reads_features(method):
+    return None
+  return min(held_out.NUM_FOLDS, num_majority)
+
+
+def _decide_head(
+  method, minority, majority, training, rule, calibrate, held_out_share, seed
+) -> Decision:
+  (decision,) = rivals.decide(
+    rivals.get(method),
+    majority,
+    jax.tree.map(lambda a: a[None], minority),
+    (seed,),
+    training,
+    rule,
+    calibrate,
+    split_seed=seed,
+    held_out_share=held_out_share,
+  )
+  return decision
+
+
+def _decide_game(
+  minority, majority, training, rule, calibrate, held_out_share, seed
+) -> Decision:
+  """The paper's threshold takes no held-out images; then all train.
+
+  The minority trained no discriminator, only what the generator made of it did: its
+  scores stand in for those of images left out.
+  """
+  fitted, kept, missing = majority, None, 'the paper holds no image out'
+  if rule.name != 'zero':
+    number = jax.tree.leaves(majority)[0].shape[0]
+    try:
+      split = rivals.split_majority(number, rule.specificity, held_out_share, seed)
+    except UserError as error:
+      missing = str(error)
+    else:
+      fitted, kept = (jax.tree.map(lambda a, i=i: a[i], majority) for i in split)
+  scorer = _play(minority, fitted, training, seed)
+  return rivals.decide_from_scores(
+    scorer,
+    None if kept is None else scorer.scores(kept),
+    scorer.scores(minority),
+    rule,
+    calibrate,
+    no_held_out=missing,
+  )
+
+
+def _play(
+  minority: Boundary, majority: Boundary, training: HeadTraining, seed: int
+) -> Scorer:
+  """The discriminator after a game of `training.num_epochs`."""
+  player, key = training.player, jax.random.key(seed)
+  rates = training.learning_rate, training.dropout_rate
+  game = jax.jit(lambda key: state.create_game_state(key, player, player, *rates))(key)
+  images_at_once = max(1, 512 * 32**2 // player.trunk.image_size**2)  # bounds memory
+  for epoch in tqdm(range(training.num_epochs), unit='epoch', disable=None):
+    game, terms = _train_epoch(
+      game,
+      player.trunk,
+      majority,
+      minority,
+      key,
+      batch_size=training.batch_size,
+      images_at_once=images_at_once,
+    )
+    if not np.isfinite(jax.tree.leaves(jax.device_get(terms))).all():
+      raise UserError(
+        f'a loss is not finite in epoch {epoch + 1}: try a lower learning_rate'
+      )
+  return scorers.from_discriminator(game.discriminator, player)

@@ -1,0 +1,244 @@
+"""The two-covariance model as a rival, alone and with one-class kNN.
+
+It works from one minority image on, and what a classifier of other classes knows of
+how classes differ can be given to it: see `egan_jax.two_covariance`.
+"""
+
+import collections
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from egan_jax import scorers, two_covariance
+from egan_jax.rivals.rival import Rival
+from egan_jax.scorers import FEATURES, Scorer
+from egan_jax.two_covariance import Covariances, Majority
+
+_HELD_OUT_SHARE = 0.2
+
+
+def plda(
+  majority: np.ndarray,
+  minority: np.ndarray,
+  seed: int = 0,
+  class_directions: np.ndarray | None = None,
+) -> Scorer:
+  """The log-likelihood ratio of majority to minority; at 0 they are equally likely.
+
+  Args:
+    majority: features `[M, C]`.
+    minority: features `[n, C]`, of one image or more.
+    seed: has no effect.
+    class_directions: `[C, K]` or None, see `two_covariance.measure_majority`.
+  """
+  return rival('plda', class_directions).fit(majority, minority, seed)
+
+
+def plda_knn(
+  majority: np.ndarray,
+  minority: np.ndarray,
+  seed: int = 0,
+  class_directions: np.ndarray | None = None,
+) -> Scorer:
+  """`plda` plus, weighed, the mean cosine to the 5 nearest majority images.
+
+  The weight is `weigh_knn` of the number of minority images. Each is in standard deviations from its mean on majority images held out from it:
+  a fifth of them, always the same, by a fit without them; of the cosine, each image
+  in turn. Arguments as of `plda`.
+  """
+  return rival('plda_knn', class_directions).fit(majority, minority, seed)
+
+
+def weigh_knn(num_minority: int) -> float:
+  """1 for one image and half of that for many, which tell more than their absence.
+
+  Chosen on pairs of CIFAR-100 classes (experiments.few_images_search).
+  """
+  return 0.5 + 0.5 / num_minority
+
+
+def rival(
+  name: str,
+  class_directions: np.ndarray | None = None,
+  covariances: Covariances | None = None,
+  weigh: Callable[[int], float] | None = None,
+  remembered: int = 2,
+) -> Rival:
+  """'plda' or 'plda_knn', with what it is to know of other classes.
+
+  Args:
+    name: which of them.
+    class_directions: of `two_covariance.measure_majority`.
+    covariances: likewise.
+    weigh: the weight of the kNN part of 'plda_knn', from the number of minority
+      images; by default `weigh_knn`.
+    remembered: for so many sets of majority images what was measured of them is
+      kept, because fits to other minority images need nothing else of them.
+  """
+  measure = functools.partial(
+    two_covariance.measure_majority,
+    class_directions=class_directions,
+    covariances=covariances,
+  )
+  if name == 'plda':
+    fit_draws = functools.partial(_fit_plda, _remember(measure, remembered))
+  elif name == 'plda_knn':
+    measure = functools.partial(_measure_with_neighbors, measure)
+    measure = _remember(measure, remembered)
+    fit_draws = functools.partial(_fit_plda_knn, measure, weigh or weigh_knn)
+  else:
+    raise ValueError(f'{name!r} is neither plda nor plda_knn')
+  return Rival(
+    name,
+    FEATURES,
+    decides_at_zero=name == 'plda',
+    from_one_image='the posterior of its class, given it',
+    fit_draws=fit_draws,
+  )
+
+
+def _fit_plda(
+  measure: Callable[[np.ndarray], Majority],
+  majority: np.ndarray,
+  minority: np.ndarray,
+  seeds: Sequence[int],
+  training: Any = None,
+) -> list[Scorer]:
+  del seeds, training
+  model = measure(np.asarray(majority))
+  fits = _fit(model, np.asarray(minority))
+  return [scorers.make(arrays, 'plda', model.note) for arrays in fits]
+
+
+def _fit(model: Majority, minority: np.ndarray) -> list[dict]:
+  """The arrays of each draw's scorer, from minority features `[D, n, C]`."""
+  # Shared by all draws, so put on the device once.
+  shared = {
+    'power': model.power,
+    'centre': jnp.asarray(model.centre, jnp.float32),
+    'projection': jnp.asarray(model.projection, jnp.float32),
+  }
+  of_draws = _infer_draws(model.project(minority), model.variances)
+  return [
+    {**shared, **jax.tree.map(lambda a, draw=draw: a[draw], of_draws)}
+    for draw in range(len(minority))
+  ]
+
+
+@jax.jit
+def _infer_draws(projected: jax.Array, variances: jax.Array) -> dict[str, jax.Array]:
+  """From minority images `[D, n, R]` to each draw's log-likelihood ratio."""
+
+  def infer(images):
+    return two_covariance.ratio(two_covariance.infer(images, variances))
+
+  return jax.vmap(infer)(projected)
+
+
+@dataclasses.dataclass(frozen=True)
+class _WithNeighbors:
+  """What 'plda_knn' knows before it sees a minority image.
+
+  Attributes:
+    model: of all majority images.
+    index: the majority `[M, C]`, rows of norm 1.
+    knn_scores: of each to the others, `[M]`.
+    partial_model: of the majority images that are not held out.
+    held_out: majority images `[H, C]` that are.
+  """
+
+  model: Majority
+  index: jax.Array
+  knn_scores: np.ndarray
+  partial_model: Majority
+  held_out: np.ndarray
+
+
+def _measure_with_neighbors(
+  measure: Callable[[np.ndarray], Majority], majority: np.ndarray
+) -> _WithNeighbors:
+  norms = np.linalg.norm(majority, axis=1, keepdims=True)
+  index = majority / np.maximum(norms, np.finfo(np.float32).tiny)
+  order = np.random.default_rng(0).permutation(len(majority))
+  # One image is all there is to fit on and to hold out.
+  size = int(np.ceil(_HELD_OUT_SHARE * len(majority))) if len(majority) > 1 else 0
+  return _WithNeighbors(
+    measure(majority),
+    jnp.asarray(index, jnp.float32),
+    _score_neighbors_among(index),
+    measure(majority[order[size:]]),
+    majority[order[: max(size, 1)]],
+  )
+
+
+def _score_neighbors_among(index: np.ndarray) -> np.ndarray:
+  """`two_covariance.score_neighbors` of each row by the others."""
+  count = min(two_covariance.NUM_NEIGHBORS, len(index) - 1)
+  if count == 0:
+    return np.zeros(1)
+  cosines = index @ index.T
+  np.fill_diagonal(cosines, -np.inf)
+  nearest = np.partition(cosines, -count, axis=1)[:, -count:]
+  return nearest.mean(axis=1) - 1
+
+
+def _fit_plda_knn(
+  measure: Callable[[np.ndarray], _WithNeighbors],
+  weigh: Callable[[int], float],
+  majority: np.ndarray,
+  minority: np.ndarray,
+  seeds: Sequence[int],
+  training: Any = None,
+) -> list[Scorer]:
+  del seeds, training
+  minority = np.asarray(minority)
+  known = measure(np.asarray(majority))
+  shared = {
+    'index': known.index,
+    'knn_weight': weigh(minority.shape[1]),
+    'knn_mean': known.knn_scores.mean(),
+    'knn_deviation': known.knn_scores.std() or 1.0,
+  }
+  partial = known.partial_model
+  held_out = partial.project(known.held_out)
+  of_held_out = (
+    np.asarray(two_covariance.evaluate(arrays, held_out), np.float64)
+    for arrays in _fit(partial, minority)
+  )
+  return [
+    scorers.make(
+      {
+        **shared,
+        'plda': arrays,
+        'plda_mean': scores.mean(),
+        'plda_deviation': scores.std() or 1.0,
+      },
+      'plda_knn',
+      known.model.note,
+    )
+    for arrays, scores in zip(_fit(known.model, minority), of_held_out, strict=True)
+  ]
+
+
+def _remember(measure: Callable[[np.ndarray], Any], size: int):
+  """`measure`, computed again only for features that are not among the last `size`."""
+  results: collections.OrderedDict[bytes, Any] = collections.OrderedDict()
+
+  def remembered(majority: np.ndarray):
+    content = np.ascontiguousarray(majority)
+    key = f'{content.shape}{content.dtype}'.encode()
+    key += hashlib.blake2b(content).digest()
+    if key not in results:
+      results[key] = measure(majority)
+    results.move_to_end(key)
+    while len(results) > size:
+      results.popitem(last=False)
+    return results[key]
+
+  return remembered

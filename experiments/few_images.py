@@ -1,0 +1,260 @@
+"""Decisions from 1, 2, 10 and 100 minority images: the tables of docs/one_rare_image.md.
+
+  python -m experiments.few_images --features_dir=DIR     # after few_images_features
+  python -m experiments.few_images --render               # only writes the document
+
+Every method gets the same images, draws and folds. Its threshold is chosen on scores
+of majority images by fits without them (5 folds): at 5 % false alarms, or the highest
+expected F1. Test images are scored, and their labels read, when that is done. Cells
+are stored as they come, so a stopped command goes on where it was.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+from sklearn.model_selection import KFold
+
+from egan_jax import feature_extractor, rivals, two_covariance
+from egan_jax.errors import UserError
+from egan_jax.evaluation import metrics, thresholds
+from egan_jax.evaluation.thresholds import Threshold
+from egan_jax.rivals import decision, held_out, plda
+from egan_jax.rivals.decision import ThresholdRule
+from egan_jax.scorers import Scorer
+from experiments import few_images_store, few_images_tables
+
+RESULT = Path(__file__).parent / 'results' / 'few_images.json'
+# Minority, majority, and how many minority images are drawn.
+PROBLEMS = {
+  'airplane/automobile': ('cifar10', 0, 1, (1, 2, 10, 100)),
+  'bird/cat': ('cifar10', 2, 3, (1, 2, 10, 100)),
+  'CIFAR-100 0/1': ('cifar100', 0, 1, (1, 2, 10)),
+  'chest X-ray': ('xray', 'PNEUMONIA', 'NORMAL', (1, 2, 10, 30)),
+}
+NUM_FOLDS = 5
+CHEAP_RIVALS = ('nearest_class_mean', 'class_mean_and_knn')
+ONE_CLASS_RIVALS = ('one_class_knn', 'mahalanobis')
+REGRESSIONS = ('logistic_balanced', 'logistic_logit_adjusted', 'smote_logistic')
+
+_FEATURES_DIR = flags.DEFINE_string('features_dir', '', 'Of few_images_features.')
+_OUTPUT = flags.DEFINE_string('output', str(RESULT), 'Where the results are kept.')
+_PROBLEMS = flags.DEFINE_list('problems', list(PROBLEMS), 'Which.')
+_SIZES = flags.DEFINE_list('sizes', ['224', '96', '32'], 'In pixels.')
+_BACKBONES = flags.DEFINE_string(
+  'backbones', 'EfficientNetLite0', 'One, or several joined by +.'
+)
+_DRAWS = flags.DEFINE_integer('draws', 20, 'Of the minority images.')
+_REGRESSION_DRAWS = flags.DEFINE_integer(
+  'regression_draws', 0, 'Of the logistic regressions, which take minutes a draw.'
+)
+_OTHERS = flags.DEFINE_bool('others', True, 'Whether one-class and kNN rivals run.')
+_EXPECTED = flags.DEFINE_bool('expected_f1', True, 'Whether that rule is tried too.')
+_RENDER = flags.DEFINE_bool('render', False, 'Only write the document.')
+
+
+class Problem:
+  """Features of a problem: majority, minority in the order of drawing, and test."""
+
+  def __init__(self, name: str, backbones: Sequence[str], size: int, folder: str):
+    dataset, minority, majority, self.numbers = PROBLEMS[name]
+
+    def load(label, split):
+      return np.concatenate(
+        [
+          few_images_store.load(folder, dataset, label, split, backbone, size)[
+            :, : feature_counts[backbone]
+          ]
+          for backbone in backbones
+        ],
+        axis=1,
+      )
+
+    feature_counts = {backbone: 1280 for backbone in backbones}
+    self.majority = load(majority, 'train')
+    pool = load(minority, 'train')
+    if dataset == 'cifar100':
+      pool = pool[few_images_store.order(len(pool))]
+    self.minority = pool
+    test = load(minority, 'test'), load(majority, 'test')
+    self.test = np.concatenate(test)
+    self.test_is_minority = np.arange(len(self.test)) < len(test[0])
+
+  def draws(self, n: int, count: int) -> np.ndarray:
+    """Disjoint draws `[D, n, C]`, as many as there are images for, at most `count`."""
+    count = min(count, len(self.minority) // n)
+    # The first n of each stretch, so that larger draws hold the smaller ones.
+    stretch = max(n, len(self.minority) // count)
+    starts = stretch * np.arange(count)
+    return np.stack([self.minority[start : start + n] for start in starts])
+
+
+def score_draws(scorers: Sequence[Scorer], features: np.ndarray) -> dict:
+  """Scores `[D, N]` of 'plda_knn' scorers fitted together, and of their 'plda' part.
+
+  What `Scorer.scores` gives, but what the draws share is computed once.
+  """
+  first = scorers[0].arrays
+  z = two_covariance.raise_to(jnp.asarray(features), first['plda']['power'])
+  projected = np.asarray((z - first['plda']['centre']) @ first['plda']['projection'])
+  knn = np.concatenate(
+    [
+      _score_neighbors(first['index'], features[i : i + 500])
+      for i in range(0, len(features), 500)
+    ]
+  )
+  alone = np.stack([_evaluate(s.arrays['plda'], projected) for s in scorers])
+  fused = [
+    (ratio - a['plda_mean']) / a['plda_deviation']
+    + a['knn_weight'] * (knn - a['knn_mean']) / a['knn_deviation']
+    for ratio, a in zip(alone, (s.arrays for s in scorers), strict=True)
+  ]
+  return {'plda': alone, 'plda_knn': np.stack(fused)}
+
+
+_score_neighbors = jax.jit(two_covariance.score_neighbors)
+_evaluate = jax.jit(two_covariance.evaluate)
+
+
+def run_plda(
+  problem: Problem,
+  directions: np.ndarray | None,
+  num_draws: int,
+  expected_f1: bool = True,
+) -> dict[tuple[str, int], list[dict]]:
+  """Rows per draw of 'plda' and 'plda_knn', by method and number of images."""
+  rival = plda.rival('plda_knn', directions, remembered=NUM_FOLDS + 1)
+  folds = list(KFold(NUM_FOLDS, shuffle=True, random_state=0).split(problem.majority))
+  results = {}
+  for n in problem.numbers:
+    minority = problem.draws(n, num_draws)
+    seeds = [0] * len(minority)
+    scorers = rival.fit_draws(problem.majority, minority, seeds)
+    test = score_draws(scorers, problem.test)
+    left = {
+      name: np.empty((len(minority), len(problem.majority)), np.float32)
+      for name in test
+    }
+    for fitted, kept in folds:
+      fits = rival.fit_draws(problem.majority[fitted], minority, seeds)
+      for name, scores in score_draws(fits, problem.majority[kept]).items():
+        left[name][:, kept] = scores
+    for draw, scorer in enumerate(scorers):
+      for name in test:
+        cuts = {'f1': _five_percent(left[name][draw])}
+        if expected_f1 and name == 'plda_knn' and n > 1:
+          cuts['f1_expected'] = _expected_f1(
+            scorer,
+            left[name][draw],
+            held_out.left_out_scores(
+              rival, problem.majority, minority[draw], num_folds=20
+            ),
+          )
+        row = _evaluate_at(cuts, test[name][draw], problem.test_is_minority)
+        results.setdefault((name, n), []).append(row)
+  return results
+
+
+def _five_percent(majority_scores: np.ndarray) -> Threshold:
+  return thresholds.target_specificity(majority_scores, 0.95, NUM_FOLDS)
+
+
+def _expected_f1(
+  scorer: Scorer, majority_scores: np.ndarray, left_out: np.ndarray
+) -> Threshold:
+  rule = ThresholdRule('expected_f1')
+  return decision.decide_from_scores(
+    scorer, majority_scores, left_out, rule, num_folds=NUM_FOLDS
+  ).threshold
+
+
+def _evaluate_at(
+  cuts: dict[str, Threshold], scores: np.ndarray, is_minority: np.ndarray
+) -> dict:
+  """F1 at each cut, and at that called 'f1' what else is of interest."""
+  values = {
+    name: metrics.evaluate_scores(scores, is_minority, cut.value, 0.5)
+    for name, cut in cuts.items()
+  }
+  others = {key: values['f1'][key] for key in ('auroc', 'recall', 'specificity')}
+  return {name: of_cut['f1'] for name, of_cut in values.items()} | others
+
+
+def run_rival(
+  problem: Problem, name: str, num_draws: int
+) -> dict[tuple[str, int], list[dict]]:
+  """Rows of another rival, by `rivals.decide`, at 5 % false alarms only."""
+  results = {}
+  rival = rivals.get(name)
+  for n in problem.numbers:
+    minority = problem.draws(n, num_draws)
+    decisions = rivals.decide(rival, problem.majority, minority, [0] * len(minority))
+    results[name, n] = [
+      _evaluate_at(
+        {'f1': made.threshold},
+        rival.score(made.scorer, problem.test),
+        problem.test_is_minority,
+      )
+      for made in decisions
+    ]
+  return results
+
+
+def main(_: list[str]) -> None:
+  output = Path(_OUTPUT.value)
+  stored = json.loads(output.read_text()) if output.exists() else {}
+  if not _RENDER.value:
+    for size in _SIZES.value:
+      for name in _PROBLEMS.value:
+        _run_problem(stored, output, name, size)
+  few_images_tables.write(stored)
+
+
+def _run_problem(stored: dict, output: Path, name: str, size: str) -> None:
+  backbones = _BACKBONES.value.split('+')
+  try:
+    problem = Problem(name, backbones, int(size), _FEATURES_DIR.value)
+  except FileNotFoundError as error:
+    print(error)
+    return
+  jobs: dict[str, Callable] = {
+    'plda': lambda: run_plda(
+      problem,
+      feature_extractor.class_directions(backbones, 'imagenet'),
+      _DRAWS.value,
+      _EXPECTED.value,
+    )
+  }
+  others = {
+    **dict.fromkeys(CHEAP_RIVALS[:1], _DRAWS.value),
+    **dict.fromkeys(CHEAP_RIVALS[1:], _DRAWS.value if _OTHERS.value else 0),
+    **dict.fromkeys(ONE_CLASS_RIVALS, 1 if _OTHERS.value else 0),
+    **dict.fromkeys(REGRESSIONS, _REGRESSION_DRAWS.value),
+  }
+  for rival, draws in others.items():
+    if draws:
+      jobs[rival] = lambda rival=rival, draws=draws: run_rival(problem, rival, draws)
+  for method, job in jobs.items():
+    keys = f'{name}|{_BACKBONES.value}|{size}'
+    if any(key.startswith(f'{keys}|{method}|') for key in stored):
+      continue
+    try:
+      results = job()
+    except UserError as error:
+      print(f'{keys}|{method}: {error}', flush=True)
+      continue
+    for (made, n), rows in results.items():
+      stored[f'{keys}|{made}|{n}'] = {
+        key: [round(float(row[key]), 5) for row in rows] for key in rows[0]
+      }
+      means = {key: np.mean([row[key] for row in rows]).round(4) for key in rows[0]}
+      print(f'{keys}|{made}|{n}', *means.items(), flush=True)
+    output.write_text(json.dumps(stored, indent=0, sort_keys=True) + '\n')
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,159 @@
+"""The search for the constants of `plda_knn`, on pairs of CIFAR-100 classes.
+
+  python -m experiments.few_images_search --features_dir=DIR
+
+Training images only: of each pair 300 majority images are fitted on, draws come from
+250 minority images, and the rest, 200 and 250, are told apart. AUROC, and the highest
+F1 that any threshold gives, are means over pairs and draws.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+from sklearn.metrics import roc_auc_score
+
+from egan_jax import feature_extractor, two_covariance
+from egan_jax.two_covariance import Covariances
+from experiments import few_images_store
+
+RESULT = Path(__file__).parent / 'results' / 'few_images_search.json'
+PAIRS = ((3, 4), (4, 3), (2, 3), (1, 4), (3, 2), (4, 1))
+NUMBERS = (1, 2, 10, 100)
+# One constant at a time is changed from the first guess and from the choice.
+SETTINGS = (
+  Covariances(power=1.0, spherical=0.1, between=0.3),
+  Covariances(power=1.0, spherical=0.3, between=0.3),
+  Covariances(power=1.0, spherical=0.1, between=3.0),
+  Covariances(power=0.5, spherical=0.1, between=0.3),
+  Covariances(power=0.5, spherical=0.03, between=0.3),
+  Covariances(power=0.5, spherical=0.3, between=0.3),
+  Covariances(power=0.5, spherical=0.1, between=3.0),
+  Covariances(power=0.25, spherical=0.1, between=0.3),
+)
+KNN_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
+_NAME = 'EfficientNetLite0'
+
+_FEATURES_DIR = flags.DEFINE_string('features_dir', None, 'Of few_images_features.')
+_DRAWS = flags.DEFINE_integer('draws', 3, 'Of the minority images, per pair.')
+_OUTPUT = flags.DEFINE_string('output', str(RESULT), 'Where the result goes.')
+
+
+def ratio(variances: np.ndarray, images: np.ndarray, num_given: int):
+  """The score as a function of y `[N, R]`, from `num_given` minority images' y."""
+  mean = images.mean(axis=0) if num_given else np.zeros(len(variances))
+  variance = variances / (1 + num_given * variances)
+  mean, spread = num_given * variance * mean, 1 + variance
+  constant = np.sum(mean**2 / spread + np.log(spread)) / 2
+  quadratic, linear = -variance / (2 * spread), -mean / spread
+  return lambda y: y**2 @ quadratic + y @ linear + constant
+
+
+def scale_by_evidence(variances: np.ndarray, images: np.ndarray) -> float:
+  """The multiple of B under which the mean of the images is most likely."""
+  scales = np.geomspace(0.1, 300, 25)
+  spread = scales[:, None] * variances + 1 / len(images)
+  mean = images.mean(axis=0)
+  return scales[np.argmin(np.sum(np.log(spread) + mean**2 / spread, axis=1))]
+
+
+def mixture(one, other, log_odds: float):
+  """The minority is as `one` says or, less likely, as `other` does."""
+  return lambda y: -np.logaddexp(-one(y), -other(y) + log_odds)
+
+
+def best_f1(of_minority: np.ndarray, of_majority: np.ndarray) -> float:
+  cuts = np.append(np.concatenate([of_minority, of_majority]), np.inf)
+  found, alarms = (
+    np.searchsorted(np.sort(scores), cuts) / len(scores)
+    for scores in (of_minority, of_majority)
+  )
+  return float(np.max(2 * found / (found + alarms + 1)))
+
+
+def _measure(of_minority: np.ndarray, of_majority: np.ndarray) -> tuple[float, float]:
+  scores = np.concatenate([of_minority, of_majority])
+  auroc = roc_auc_score(np.arange(len(scores)) >= len(of_minority), scores)
+  return float(auroc), best_f1(of_minority, of_majority)
+
+
+def search_pair(
+  majority: np.ndarray,
+  minority: np.ndarray,
+  directions: np.ndarray,
+  constants: Covariances,
+  num_draws: int,
+) -> dict[tuple[str, int], list[tuple[float, float]]]:
+  """(AUROC, best F1) per draw of every variant and number of minority images."""
+  rng = np.random.default_rng(0)
+  majority, minority = rng.permutation(majority), rng.permutation(minority)
+  fitted, rest = majority[:300], majority[300:]
+  model = two_covariance.measure_majority(fitted, directions, constants)
+  of_rest, pool, others = (
+    model.project(features) for features in (rest, minority[:250], minority[250:])
+  )
+  knn = [_neighbors(fitted, features) for features in (minority[250:], rest)]
+  prior = ratio(model.variances, of_rest, 0)
+  results = {}
+  for n in NUMBERS:
+    for _ in range(num_draws):
+      images = pool[rng.permutation(len(pool))[:n]]
+      score = ratio(model.variances, images, n)
+      parts = score(others), score(of_rest)
+      for weight in KNN_WEIGHTS:
+        fused = (
+          _standardise(part, parts[1]) + weight * _standardise(near, knn[1])
+          for part, near in zip(parts, knn, strict=True)
+        )
+        results.setdefault((f'kNN {weight}', n), []).append(_measure(*fused))
+      mixed = mixture(score, prior, -2.0)
+      scale = scale_by_evidence(model.variances, images)
+      scaled = ratio(scale * model.variances, images, n)
+      for name, variant in (('mixture', mixed), ('evidence', scaled)):
+        row = _measure(variant(others), variant(of_rest))
+        results.setdefault((name, n), []).append(row)
+  return results
+
+
+def _neighbors(majority: np.ndarray, features: np.ndarray) -> np.ndarray:
+  index = majority / np.linalg.norm(majority, axis=1, keepdims=True)
+  return np.asarray(two_covariance.score_neighbors(index, features))
+
+
+def _standardise(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+  return (scores - reference.mean()) / reference.std()
+
+
+def main(_: list[str]) -> None:
+  directions = feature_extractor.class_directions((_NAME,), 'imagenet')
+  classes = [
+    few_images_store.load(_FEATURES_DIR.value, 'cifar100', label, 'train', _NAME, 224)[
+      :, : len(directions)
+    ]
+    for label in range(5)
+  ]
+  result = {}
+  for constants in SETTINGS:
+    rows = {}
+    for minority, majority in PAIRS:
+      found = search_pair(
+        classes[majority], classes[minority], directions, constants, _DRAWS.value
+      )
+      for key, values in found.items():
+        rows.setdefault(key, []).extend(values)
+    setting = (
+      f'power {constants.power}, spherical {constants.spherical},'
+      f' between {constants.between}'
+    )
+    for (variant, n), values in rows.items():
+      auroc, f1 = np.mean(values, axis=0)
+      cell = {'auroc': round(float(auroc), 4), 'best_f1': round(float(f1), 4)}
+      result.setdefault(setting, {}).setdefault(variant, {})[str(n)] = cell
+    print(setting, json.dumps(result[setting]), flush=True)
+    Path(_OUTPUT.value).write_text(json.dumps(result, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+  flags.mark_flag_as_required('features_dir')
+  app.run(main)

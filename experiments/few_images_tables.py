@@ -1,0 +1,150 @@
+"""Writes the tables of docs/one_rare_image.md from the stored results."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+DOCUMENT = Path(__file__).parent.parent / 'docs' / 'one_rare_image.md'
+# Of the issue, with all that follows it allowed to look at training images only.
+TARGETS = {
+  'airplane/automobile': {1: 0.972, 2: 0.977, 10: 0.982, 100: 0.986},
+  'bird/cat': {1: 0.89, 2: 0.90, 10: 0.93, 100: 0.96},
+}
+_BOOTSTRAPS = 2000
+_BLOCK = '<!-- {name}: written by experiments.few_images -->\n'
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+  """95 % bootstrap interval of the mean over draws."""
+  values = np.asarray(values)
+  rng = np.random.default_rng(0)
+  resampled = values[rng.integers(0, len(values), (_BOOTSTRAPS, len(values)))]
+  low, high = np.quantile(resampled.mean(axis=1), [0.025, 0.975])
+  return float(low), float(high)
+
+
+def parse(stored: dict) -> dict[tuple, dict]:
+  """Cells by (problem, backbones, size, method, number of minority images)."""
+  cells = {}
+  for key, cell in stored.items():
+    problem, backbones, size, method, n = key.split('|')
+    cells[problem, backbones, int(size), method, int(n)] = cell
+  return cells
+
+
+def f1_table(cells: dict[tuple, dict]) -> str:
+  """F1 (AUROC) at 5 % false alarms, methods and sizes side by side."""
+  columns = sorted(
+    {(key[1], key[2], key[3]) for key in cells if key[3] in _MAIN},
+    key=lambda c: (c[0], c[1], _MAIN.index(c[2])),
+  )
+  head = [f'{_MAIN_NAMES[m]} {s} px' + _backbones(b) for b, s, m in columns]
+  lines = _header(['minority images', *head])
+  for problem, n in _rows(cells):
+    row = [f'{problem} {n}']
+    for backbones, size, method in columns:
+      cell = cells.get((problem, backbones, size, method, n))
+      row.append(
+        f'{_mean(cell, "f1"):.3f} ({_mean(cell, "auroc"):.3f})' if cell else '-'
+      )
+    lines.append(_line(row))
+  return '\n'.join(lines) + '\n'
+
+
+def detail_table(cells: dict[tuple, dict]) -> str:
+  """Every method at the largest size: mean, interval, worst draw, both thresholds."""
+  lines = _header(
+    [
+      'problem',
+      'images',
+      'method',
+      'F1 at 5 % (95 % interval)',
+      'worst draw',
+      'F1 expected highest',
+      'recall',
+      'specificity',
+      'AUROC',
+      'draws',
+      'target',
+    ]
+  )
+  for key in sorted(cells, key=lambda k: (list(_order(cells)).index(k[0]), k[4], k[1])):
+    problem, backbones, size, method, n = key
+    if size != max(k[2] for k in cells if k[0] == problem):
+      continue
+    cell = cells[key]
+    low, high = interval(cell['f1'])
+    lines.append(
+      _line(
+        [
+          problem,
+          str(n),
+          method + _backbones(backbones),
+          f'{_mean(cell, "f1"):.3f} ({low:.3f} to {high:.3f})',
+          f'{min(cell["f1"]):.3f}',
+          f'{_mean(cell, "f1_expected"):.3f}' if 'f1_expected' in cell else '-',
+          f'{_mean(cell, "recall"):.3f}',
+          f'{_mean(cell, "specificity"):.3f}',
+          f'{_mean(cell, "auroc"):.3f}',
+          str(len(cell['f1'])),
+          f'{TARGETS.get(problem, {}).get(n, 0):.3f}'
+          if method == 'plda_knn' and problem in TARGETS
+          else '',
+        ]
+      )
+    )
+  return '\n'.join(lines) + '\n'
+
+
+_MAIN_NAMES = {
+  'nearest_class_mean': 'class mean',
+  'plda': 'two-covariance',
+  'plda_knn': 'two-covariance + kNN',
+}
+_MAIN = list(_MAIN_NAMES)
+
+
+def write(stored: dict) -> None:
+  """Replaces the tables of the document, each between its markers."""
+  cells = parse(stored)
+  text = DOCUMENT.read_text()
+  for name, table in (('table', f1_table(cells)), ('details', detail_table(cells))):
+    text = replace_block(text, name, table)
+  DOCUMENT.write_text(text)
+
+
+def replace_block(text: str, name: str, table: str) -> str:
+  """The text with what stands after the marker of `name`, up to the next blank line."""
+  marker = _BLOCK.format(name=name)
+  if marker not in text:
+    raise ValueError(f'the document has no marker for {name}')
+  pattern = re.escape(marker) + r'(\|.*\n)*'
+  return re.sub(pattern, lambda _: marker + table, text)
+
+
+def _order(cells) -> dict:
+  wanted = ['airplane/automobile', 'bird/cat', 'CIFAR-100 0/1', 'chest X-ray']
+  return dict.fromkeys([*wanted, *(key[0] for key in cells)])
+
+
+def _rows(cells) -> list[tuple[str, int]]:
+  found = {(key[0], key[4]) for key in cells}
+  order = list(_order(cells))
+  return sorted(found, key=lambda row: (order.index(row[0]), row[1]))
+
+
+def _backbones(backbones: str) -> str:
+  return '' if backbones == 'EfficientNetLite0' else f' ({backbones})'
+
+
+def _mean(cell: dict, name: str) -> float:
+  return float(np.mean(cell[name]))
+
+
+def _header(names: list[str]) -> list[str]:
+  return [_line(names), '|' + '---|' * len(names)]
+
+
+def _line(cells: list[str]) -> str:
+  return '| ' + ' | '.join(cells) + ' |'

@@ -1,0 +1,109 @@
+"""Which method is deployed, and the sentence that says why."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from egan_jax import rivals, scorers
+from egan_jax.errors import UserError
+from egan_jax.evaluation import thresholds
+from egan_jax.rivals import Decision, choice, choose
+
+
+def _decide(separation, seed=0, num_minority=10, num_majority=400, noise=1.0):
+  """Scores of the same images, with the classes so far apart."""
+  images = np.random.default_rng(99)
+  majority = images.normal(size=num_majority)
+  minority = images.normal(size=num_minority) - separation
+  rng = np.random.default_rng(seed)
+  majority = majority + 0.1 * noise * rng.normal(size=num_majority)
+  minority = minority + 0.1 * noise * rng.normal(size=num_minority)
+  threshold = thresholds.target_specificity(majority)
+  scorer = scorers.make({'value': 0.0}, 'constant')
+  return Decision(scorer, threshold, None, (), majority, minority)
+
+
+def test_the_preferred_one_is_kept_unless_another_is_clearly_better():
+  preferred = _decide(2.0)
+  name, why = choose({'mahalanobis': _decide(2.1, 1), 'plda_knn': preferred})
+  assert name == 'plda_knn' and 'no other of the 2 methods' in why
+  name, why = choose(
+    {'plda_knn': preferred, 'a': _decide(4.5, 2), 'b': _decide(4.0, 3)}
+  )
+  assert name == 'a' and 'better than plda_knn' in why
+  name, _ = choose({'plda_knn': preferred, 'a': _decide(0.5, 2)})
+  assert name == 'plda_knn'
+
+
+def test_two_images_that_agree_are_no_certainty():
+  """Both found by one and by the other neither: no spread, yet hardly evidence."""
+  decisions = {'plda_knn': _decide(0.5, 0, 2), 'other': _decide(6.0, 1, 2)}
+  assert choose(decisions)[0] == 'plda_knn'
+  many = {'plda_knn': _decide(0.5, 0, 12), 'other': _decide(6.0, 1, 12)}
+  assert choose(many)[0] == 'other'
+
+
+def test_draws_add_up():
+  few = [_decide(0.5, seed, 2) for seed in range(6)]
+  better = [_decide(6.0, seed, 2) for seed in range(6)]
+  assert choose({'plda_knn': few[:1], 'other': better[:1]})[0] == 'plda_knn'
+  assert choose({'plda_knn': few, 'other': better})[0] == 'other'
+
+
+def test_the_figures_are_scikit_learns():
+  decision = _decide(1.5)
+  decision = dataclasses.replace(
+    decision,  # with ties
+    held_out_scores=decision.held_out_scores.round(1),
+    left_out_scores=decision.left_out_scores.round(1),
+  )
+  scores = np.concatenate([decision.left_out_scores, decision.held_out_scores])
+  is_minority = np.arange(len(scores)) < 10
+  measured = choice._measure([decision])
+  assert measured.auroc == pytest.approx(roc_auc_score(is_minority, -scores))
+  assert measured.balanced_accuracy == pytest.approx(
+    balanced_accuracy_score(is_minority, scores < decision.threshold.value)
+  )
+  assert measured.of_minority.mean() == pytest.approx(measured.figure)
+  assert measured.of_majority.mean() == pytest.approx(measured.figure)
+
+
+def test_nothing_better_is_seldom_found_where_nothing_is():
+  """Pure noise between two equal methods: about one in six, as one error means."""
+  changed = []
+  for seed in range(200):
+    rng = np.random.default_rng(seed)
+    pair = []
+    for _ in range(2):
+      majority, minority = rng.normal(size=200), rng.normal(size=8) - 1.5
+      threshold = thresholds.target_specificity(majority)
+      scorer = scorers.make({'value': 0.0}, 'constant')
+      pair.append(Decision(scorer, threshold, None, (), majority, minority))
+    changed.append(choose({'plda_knn': pair[0], 'other': pair[1]})[0] == 'other')
+  assert np.mean(changed) < 0.2
+
+
+def test_one_minority_image_leaves_nothing_to_measure(blobs):
+  majority, minority, _ = blobs
+  decisions = {
+    name: rivals.decide(
+      rivals.get(name), majority, minority[None, :1], (0,), calibrate=True
+    )
+    for name in ('mahalanobis', 'nearest_class_mean')
+  }
+  preferred = {'plda_knn': decisions['nearest_class_mean']}
+  name, why = choose(decisions | preferred)
+  assert name == 'plda_knn'
+  assert 'single minority image' in why and 'as the default' in why
+
+
+def test_methods_that_were_not_measured_are_not_chosen():
+  unmeasured = dataclasses.replace(_decide(9.0), left_out_scores=None)
+  assert choose({'plda_knn': _decide(2.0), 'other': unmeasured})[0] == 'plda_knn'
+
+
+def test_it_takes_a_method():
+  with pytest.raises(UserError, match='no method'):
+    choose({})

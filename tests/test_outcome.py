@@ -1,0 +1,197 @@
+"""Runs of every method to their decision: on digits, with a tiny network."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from egan_jax import bundle, outcome, train
+from egan_jax import config as egan_config
+from egan_jax.backbones.preprocessing import to_unit_range
+from egan_jax.data import sources
+from egan_jax.errors import UserError
+from egan_jax.reporting import tables
+
+pytestmark = pytest.mark.usefixtures('tiny_registered')
+
+
+def _make_config(**changes):
+  config = egan_config.default()
+  config.update(
+    dataset='digits',
+    minority_class=8,
+    majority_class=3,
+    num_minority=3,
+    num_majority=60,
+    num_folds=2,
+    num_epochs=2,
+    batch_size=16,
+    learning_rate=1e-3,
+    image_size=16,
+    fine_tune_layers=4,
+    generator_backbone='Tiny',
+    discriminator_backbone='Tiny',
+    generator_weights='none',
+    discriminator_weights='none',
+  )
+  config.update(changes)
+  return config
+
+
+def _read_scores(folder):
+  with np.load(folder / 'scores.npz') as file:
+    return dict(file)
+
+
+def _check_model(folder, summary):
+  """The model in the folder decides the test images as the run's first fold did."""
+  model = bundle.load(folder)
+  file = _read_scores(folder)
+  test = sources.load('digits', '', 8, 3).test
+  scores = jax.jit(lambda images: model.score(to_unit_range(images)))(test)
+  expected = file['scores'][0]
+  np.testing.assert_allclose(scores, expected, atol=1e-4 * np.abs(expected).max())
+  assert model.threshold.value == summary['decision']['thresholds'][0]
+  assert model.method == summary['decision']['method']
+  assert (model.minority_class, model.majority_class) == ('8', '3')
+
+
+@pytest.mark.parametrize(
+  ('method', 'reads'), [('nearest_class_mean', 'features'), ('fine_tuned', 'boundary')]
+)
+def test_rival(method, reads, tmp_path):
+  summary = train.train_and_evaluate(_make_config(method=method), tmp_path)
+  decision = summary['decision']
+  assert decision['label'].startswith('honest')
+  assert decision['threshold_rule'] == 'target_specificity'
+  assert len(decision['thresholds']) == 2
+  assert 'protocols' not in summary
+  file = _read_scores(tmp_path)
+  recalls = [
+    np.mean(scores[file['labels'] == 1] < threshold)
+    for scores, threshold in zip(file['scores'], decision['thresholds'], strict=True)
+  ]
+  assert decision['metrics']['recall']['mean'] == pytest.approx(np.mean(recalls))
+  assert {path.name for path in tmp_path.iterdir()} == {
+    *('config.json', 'draws.json', 'model', 'report.html', 'scores.npz', 'summary.json')
+  }
+  _check_model(tmp_path, summary)
+  assert bundle.load(tmp_path).scorer.reads == reads
+  # The same call again changes nothing.
+  before = (tmp_path / 'summary.json').stat().st_mtime_ns
+  assert train.train_and_evaluate(_make_config(method=method), tmp_path) == summary
+  assert (tmp_path / 'summary.json').stat().st_mtime_ns == before
+
+
+def test_game_with_a_threshold_from_held_out_majority(tmp_path):
+  config = _make_config(threshold='target_specificity')
+  summary = train.train_and_evaluate(config, tmp_path)
+  draws = json.loads((tmp_path / 'draws.json').read_text())
+  held_out = set(draws['held_out_majority'])
+  assert len(held_out) == 19  # as many as a specificity of 0.95 takes
+  assert len(draws['majority']) == 60 - 19
+  assert not held_out & set(draws['majority'])
+  assert summary['decision']['threshold_rule'] == 'target_specificity'
+  model = bundle.load(tmp_path)
+  images = sources.load('digits', '', 8, 3)
+  positions = np.isin(images.majority_indices, list(held_out))
+  scores = model.score(to_unit_range(images.majority[positions]))
+  assert model.threshold.value == pytest.approx(float(np.min(scores)), rel=1e-4)
+  _check_model(tmp_path, summary)
+
+
+def test_paper_holds_nothing_out(tmp_path):
+  summary = train.train_and_evaluate(_make_config(), tmp_path)
+  draws = json.loads((tmp_path / 'draws.json').read_text())
+  assert draws['held_out_majority'] == []
+  assert summary['decision']['thresholds'] == [0.0, 0.0]
+  honest = summary['protocols']['honest']['metrics']['f1']
+  assert summary['decision']['metrics']['f1']['mean'] == pytest.approx(honest['mean'])
+  _check_model(tmp_path, summary)
+
+
+def test_auto_reads_no_test_label(tmp_path, monkeypatch):
+  """With the test labels shuffled: another score, the same method and thresholds."""
+  config = _make_config(method='auto')
+  summary = train.train_and_evaluate(config, tmp_path / 'right')
+  load = sources.load
+
+  def load_shuffled(*arguments, **options):
+    images = load(*arguments, **options)
+    shuffled = np.random.default_rng(0).permutation(images.test_is_minority)
+    return dataclasses.replace(images, test_is_minority=shuffled)
+
+  monkeypatch.setattr(sources, 'load', load_shuffled)
+  other = train.train_and_evaluate(config, tmp_path / 'shuffled')
+  for field in ('method', 'why', 'threshold_rule', 'thresholds', 'promise', 'notes'):
+    assert summary['decision'][field] == other['decision'][field]
+  assert summary['decision']['metrics'] != other['decision']['metrics']
+  (chosen,) = [row for row in summary['rivals'] if row['chosen']]
+  assert chosen['rival'] == summary['decision']['method']
+  assert len(summary['rivals']) > 5
+  text = tables.run_text(summary)
+  assert max(map(len, text.splitlines())) <= 80
+  assert summary['decision']['why'].split()[0] in text
+
+
+def test_game_reads_no_test_label(tmp_path, monkeypatch):
+  config = _make_config(threshold='target_specificity')
+  summary = train.train_and_evaluate(config, tmp_path / 'right')
+  load = sources.load
+
+  def load_shuffled(*arguments, **options):
+    images = load(*arguments, **options)
+    return dataclasses.replace(images, test_is_minority=~images.test_is_minority)
+
+  monkeypatch.setattr(sources, 'load', load_shuffled)
+  other = train.train_and_evaluate(config, tmp_path / 'swapped')
+  assert summary['decision']['thresholds'] == other['decision']['thresholds']
+  last = [s['protocols']['honest']['last_epochs'] for s in (summary, other)]
+  assert last[0] == last[1]
+  assert summary['decision']['metrics'] != other['decision']['metrics']
+
+
+def test_seeds_side_by_side_are_the_seeds_alone(tmp_path):
+  """All majority images are used, so that every seed has the same."""
+  config = _make_config(num_majority=0, num_seeds=2, num_folds=1, seed=4)
+  both = train.train_and_evaluate(config, tmp_path / 'both')
+  scores = _read_scores(tmp_path / 'both')['scores']
+  config = _make_config(num_majority=0, num_folds=1, seed=4)
+  alone = train.train_and_evaluate(config, tmp_path / 'alone')
+  np.testing.assert_allclose(
+    scores[:1], _read_scores(tmp_path / 'alone')['scores'], atol=1e-4
+  )
+  by_seed = both['protocols_by_seed']
+  assert len(by_seed) == 2
+  assert by_seed[0]['honest']['metrics']['auroc']['mean'] == pytest.approx(
+    alone['protocols']['honest']['metrics']['auroc']['mean'], abs=1e-3
+  )
+
+
+def test_game_needs_test_images_of_both_classes(tmp_path, monkeypatch):
+  load = sources.load
+
+  def load_without(*arguments, **options):
+    images = load(*arguments, **options)
+    return dataclasses.replace(
+      images,
+      test=images.test[:0],
+      test_is_minority=images.test_is_minority[:0],
+      test_indices=images.test_indices[:0],
+    )
+
+  monkeypatch.setattr(sources, 'load', load_without)
+  with pytest.raises(UserError, match='no test images of 8 and 3'):
+    train.train_and_evaluate(_make_config(), tmp_path / 'egan')
+  assert not (tmp_path / 'egan').exists()
+  config = _make_config(method='nearest_class_mean')
+  summary = train.train_and_evaluate(config, tmp_path / 'rival')
+  assert summary['decision']['metrics'] is None
+  assert 'Not measured' in tables.run_text(summary)
+
+
+def test_default_threshold_is_the_papers_for_the_paper():
+  for method, rule in (('egan', 'zero'), ('auto', 'target_specificity')):
+    assert outcome.make_rule(_make_config(method=method).to_dict()).name == rule

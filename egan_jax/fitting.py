@@ -83,10 +83,11 @@ def decide_features(
   rule: ThresholdRule,
   calibrate: bool,
   seed: int,
+  class_directions: np.ndarray | None = None,
 ) -> Decision:
   """The decision of a method on features float `[n, C]` and `[M, C]`."""
   (decision,) = rivals.decide(
-    rivals.get(method),
+    rivals.get(method, class_directions),
     majority,
     minority[None],
     (seed,),
@@ -129,7 +130,10 @@ def fit_images(
       (network.backbone,), network.weights, network.image_size, network.preprocess
     )
     classes = (feature_extractor.run(front, images) for images in (minority, majority))
-    return front, decide_features(method, *classes, rule, calibrate, seed)
+    directions = feature_extractor.class_directions(
+      (network.backbone,), network.weights
+    )
+    return front, decide_features(method, *classes, rule, calibrate, seed, directions)
   player = state.make_player(
     backbones.get(network.backbone),
     network.weights,

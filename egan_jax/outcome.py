@@ -18,7 +18,7 @@ from egan_jax.data.draws import Draws
 from egan_jax.data.two_classes import TwoClasses, take
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.game import Played
-from egan_jax.rivals import Decision, HeadTraining, Rival, ThresholdRule
+from egan_jax.rivals import Decision, HeadTraining, ThresholdRule
 from egan_jax.scorers import BOUNDARY, FEATURES
 from egan_jax.steps import Boundary
 
@@ -128,7 +128,7 @@ def reach(
   if played is not None:
     candidates['egan'] = _decide_game(config, played, images, draws, held_out, rule)
   for reads, decide in ((FEATURES, _decide_features), (BOUNDARY, _decide_heads)):
-    chosen = [rivals.get(name) for name in names if rivals.get(name).reads == reads]
+    chosen = [name for name in names if rivals.get(name).reads == reads]
     if chosen:
       candidates |= decide(config, chosen, images, draws, rule)
   method = config['method']
@@ -197,7 +197,7 @@ def _decide_game(
 
 def _decide_features(
   config: dict,
-  chosen: Sequence[Rival],
+  chosen: Sequence[str],
   images: TwoClasses,
   draws: Draws,
   rule: ThresholdRule,
@@ -213,17 +213,29 @@ def _decide_features(
   majority = run(take(images.majority, draws.majority))
   test = run(images.test) if len(images.test) else drawn[:0]
   fingerprint = pretrained.fingerprint(extractor.trunks[0].variables)
+  directions = feature_extractor.class_directions(
+    names, config['discriminator_weights']
+  )
   return {
-    rival.name: _decide(
-      config, rival, majority, minority, test, rule, None, extractor, names, fingerprint
+    name: _decide(
+      config,
+      rivals.get(name, directions),
+      majority,
+      minority,
+      test,
+      rule,
+      None,
+      extractor,
+      names,
+      fingerprint,
     )
-    for rival in chosen
+    for name in chosen
   }
 
 
 def _decide_heads(
   config: dict,
-  chosen: Sequence[Rival],
+  chosen: Sequence[str],
   images: TwoClasses,
   draws: Draws,
   rule: ThresholdRule,
@@ -243,9 +255,9 @@ def _decide_heads(
   test = cache.compute(player.trunk, images.test)
   names = (config['discriminator_backbone'],)
   return {
-    rival.name: _decide(
+    name: _decide(
       config,
-      rival,
+      rivals.get(name),
       majority,
       minority,
       test,
@@ -255,7 +267,7 @@ def _decide_heads(
       names,
       player.fingerprint,
     )
-    for rival in chosen
+    for name in chosen
   }
 
 

@@ -199,6 +199,7 @@ def _make_bundle(
       'decision': summary['decision'],
     },
     held_out_scores=first.held_out_scores,
+    held_out_folds=first.num_folds,
   )
   kept = _make_references(images, draws, model)
   return dataclasses.replace(model, references=kept)

@@ -174,9 +174,7 @@ def _fold(states, index):
 
 def test_keys_of_a_fold_do_not_depend_on_how_many_there_are():
   """And so its initial state does not: it is made of its key."""
-  one, three = (
-    jax.random.key_data(game.make_keys(7, 1, number)) for number in (1, 3)
-  )
+  one, three = (jax.random.key_data(game.make_keys(7, 1, number)) for number in (1, 3))
   np.testing.assert_array_equal(one[0], three[0])
   assert len({key.tobytes() for key in np.asarray(three)}) == 3
 

@@ -29,6 +29,7 @@ def compare(
   held_out_share: float = 0.2,
   prior: float | None = None,
   calibrate: bool = False,
+  class_directions: np.ndarray | None = None,
 ) -> list[dict]:
   """Fits rivals on every draw and evaluates them on the test set.
 
@@ -54,6 +55,7 @@ def compare(
     calibrate: whether to add `PROBABILITY_METRICS`, of P(minority) at `prior` (by
       default the test set's) from held-out majority and left-out minority scores;
       it takes up to n more fits per draw.
+    class_directions: of `registry.get`, for the features.
 
   Returns:
     One dict per rival and draw: `rival`; `draw`, from 0; `metrics` at its
@@ -66,7 +68,7 @@ def compare(
     UserError: no such rival, one that needs `training` without it, scores that are
       not finite, or a specificity, share or prior outside (0, 1).
   """
-  chosen = _choose(names, training)
+  chosen = _choose(names, training, class_directions)
   rule = ThresholdRule('target_specificity', specificity=specificity)
   check_share('held_out_share', held_out_share)
   seeds = np.random.SeedSequence(seed).generate_state(_count(minority)).tolist()
@@ -108,11 +110,15 @@ def compare(
   return rows
 
 
-def _choose(names: Sequence[str] | None, training: HeadTraining | None) -> list[Rival]:
+def _choose(
+  names: Sequence[str] | None,
+  training: HeadTraining | None,
+  class_directions: np.ndarray | None,
+) -> list[Rival]:
   if names is None:
-    everyone = [registry.get(name) for name in registry.names()]
+    everyone = [registry.get(name, class_directions) for name in registry.names()]
     return [r for r in everyone if training is not None or r.reads == FEATURES]
-  chosen = [registry.get(name) for name in names]
+  chosen = [registry.get(name, class_directions) for name in names]
   for rival in chosen:
     if training is None and rival.reads == BOUNDARY:
       raise UserError(

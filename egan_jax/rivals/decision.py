@@ -82,6 +82,7 @@ class Decision:
     notes: what was done otherwise than asked for, and why.
     held_out_scores: `[m]` of majority images by fits without them, or None.
     left_out_scores: `[n]` of the minority images by fits without them, or None.
+    num_folds: of how many fits the held-out scores are; None for the scorer itself.
   """
 
   scorer: Scorer
@@ -90,6 +91,7 @@ class Decision:
   notes: tuple[str, ...]
   held_out_scores: np.ndarray | None
   left_out_scores: np.ndarray | None
+  num_folds: int | None = None
 
 
 def decide(
@@ -217,7 +219,7 @@ def decide_from_scores(
     except UserError as error:
       notes.append(f'no P(minority): {error}')
   return Decision(
-    scorer, threshold, line, tuple(notes), held_out_scores, left_out_scores
+    scorer, threshold, line, tuple(notes), held_out_scores, left_out_scores, num_folds
   )
 
 

@@ -20,6 +20,7 @@ from egan_jax.rivals.rival import Rival
 from egan_jax.scorers import FEATURES, Scorer
 from egan_jax.two_covariance import Covariances, Majority
 
+NAMES = ('plda', 'plda_knn')
 _HELD_OUT_SHARE = 0.2
 
 
@@ -48,9 +49,10 @@ def plda_knn(
 ) -> Scorer:
   """`plda` plus, weighed, the mean cosine to the 5 nearest majority images.
 
-  The weight is `weigh_knn` of the number of minority images. Each is in standard deviations from its mean on majority images held out from it:
-  a fifth of them, always the same, by a fit without them; of the cosine, each image
-  in turn. Arguments as of `plda`.
+  The weight is `weigh_knn` of the number of minority images. Each is in standard
+  deviations from its mean on majority images held out from it: a fifth of them,
+  always the same, by a fit without them; of the cosine, each image in turn.
+  Arguments as of `plda`.
   """
   return rival('plda_knn', class_directions).fit(majority, minority, seed)
 

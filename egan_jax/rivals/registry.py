@@ -3,6 +3,8 @@
 import functools
 from collections.abc import Callable
 
+import numpy as np
+
 from egan_jax.errors import UserError
 from egan_jax.rivals import distances, head, linear, objectives, plda
 from egan_jax.rivals.rival import Rival, fit_each, fit_once
@@ -80,8 +82,7 @@ _REGISTRY = {
       True,
       'there is nothing to interpolate, so it is repeated',
     ),
-    plda.rival('plda'),
-    plda.rival('plda_knn'),
+    *map(plda.rival, plda.NAMES),
     # The baseline of the paper's Table 6.
     _on_boundary('fine_tuned', objectives.FINE_TUNED, True, 'seen once an epoch'),
     _on_boundary('fine_tuned_focal', objectives.FOCAL, True, 'seen once an epoch'),
@@ -107,8 +108,19 @@ def names() -> tuple[str, ...]:
   return tuple(_REGISTRY)
 
 
-def get(name: str) -> Rival:
-  """The rival called `name`; `UserError` if there is none."""
+def get(name: str, class_directions: np.ndarray | None = None) -> Rival:
+  """The rival called `name`.
+
+  Args:
+    name: of `names()`.
+    class_directions: `[C, K]` of `feature_extractor.class_directions`, in which classes
+      are known to differ; those rivals that can make use of it do.
+
+  Raises:
+    UserError: there is none of that name.
+  """
   if name not in _REGISTRY:
     raise UserError(f'unknown rival {name!r}: choose one of {", ".join(_REGISTRY)}')
+  if class_directions is not None and name in plda.NAMES:
+    return plda.rival(name, class_directions)
   return _REGISTRY[name]

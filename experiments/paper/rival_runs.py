@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from egan_jax import backbones, rivals
+from egan_jax import backbones, feature_extractor, rivals
 from egan_jax import state as egan_state
 from egan_jax.data import activation_files, sources
 from egan_jax.data.activation_cache import ActivationCache
@@ -124,6 +124,9 @@ def _on_features(cell: Cell, seed: int, data_dir: str, runs: Path, name: str) ->
     images.test_is_minority,
     names=[name],
     seed=seed,
+    class_directions=feature_extractor.class_directions(
+      cell.backbones[:1], 'imagenet'
+    ),
   )
 
 

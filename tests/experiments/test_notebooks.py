@@ -64,8 +64,8 @@ def test_game_by_hand(play):
     held_out_below='float(egan.threshold.calls_minority(egan.held_out_scores).mean())',
     decisions='predictions.decisions',
     is_minority='images.test_is_minority.tolist()',
-    scores_are_those_of_the_classifier='np.allclose(predictions.scores, '
-    'Predictor(classifier.bundle_).scores(images.test))',
+    loaded_model_scores_alike='np.allclose(predictions.scores, '
+    'Predictor(model).scores(images.test))',
   )
   assert len(values['losses']) == 20
   assert np.isfinite([list(terms.values()) for terms in values['losses']]).all()
@@ -80,7 +80,7 @@ def test_game_by_hand(play):
   called = np.array(values['decisions']) == 'eight'
   is_minority = np.array(values['is_minority'])
   assert (called[is_minority].mean() + 1 - called[~is_minority].mean()) / 2 > 0.8
-  assert values['scores_are_those_of_the_classifier']
+  assert values['loaded_model_scores_alike']
   assert _count_pictures(notebook) == 5
 
 

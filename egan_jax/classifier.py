@@ -288,6 +288,6 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
         'notes': list(decision.notes),
       },
       held_out_scores=decision.held_out_scores,
-      held_out_folds=fitting.count_held_out_folds(self.method, decision, len(majority)),
+      held_out_folds=decision.num_folds,
     )
     return bundle, decision

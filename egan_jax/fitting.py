@@ -12,7 +12,7 @@ from egan_jax.backbones.trunk import Trunk
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.errors import UserError
 from egan_jax.feature_extractor import FeatureExtractor
-from egan_jax.rivals import Decision, HeadTraining, ThresholdRule, held_out
+from egan_jax.rivals import Decision, HeadTraining, ThresholdRule
 from egan_jax.scorers import FEATURES, Scorer
 from egan_jax.steps import Boundary
 
@@ -151,15 +151,6 @@ def fit_images(
   if method == EGAN:
     return player.trunk, _decide_game(*classes, *options)
   return player.trunk, _decide_head(method, *classes, *options)
-
-
-def count_held_out_folds(
-  method: str, decision: Decision, num_majority: int
-) -> int | None:
-  """Of how many fits the held-out scores of a decision are; None for its own one."""
-  if decision.held_out_scores is None or not reads_features(method):
-    return None
-  return min(held_out.NUM_FOLDS, num_majority)
 
 
 def _decide_head(

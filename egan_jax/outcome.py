@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from egan_jax.data.draws import Draws
 from egan_jax.data.two_classes import TwoClasses, take
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.game import Played
-from egan_jax.rivals import Decision, HeadTraining, ThresholdRule
+from egan_jax.rivals import Decision, HeadTraining, Rival, ThresholdRule
 from egan_jax.scorers import BOUNDARY, FEATURES
 from egan_jax.steps import Boundary
 
@@ -180,15 +181,17 @@ def _decide_game(
       lambda a, f=fold: a[f], (played.discriminators, minority)
     )
     scorer = scorers.from_discriminator(network, played.player)
-    decisions.append(
-      rivals.decide_from_scores(
-        scorer,
-        None if majority is None else scorer.scores(majority),
-        scorer.scores(own),
-        rule,
-        calibrate=majority is not None,
-      )
+    decision = rivals.decide_from_scores(
+      scorer,
+      None if majority is None else scorer.scores(majority),
+      scorer.scores(own),
+      rule,
+      calibrate=majority is not None,
     )
+    if decision.calibration is not None:
+      note = 'P(minority) is from images that the generator saw, which may flatter it'
+      decision = dataclasses.replace(decision, notes=(*decision.notes, note))
+    decisions.append(decision)
   fingerprint = played.fingerprints['discriminator']
   return Candidate(
     decisions, played.scores, trunk, (config['discriminator_backbone'],), fingerprint
@@ -216,20 +219,9 @@ def _decide_features(
   directions = feature_extractor.class_directions(
     names, config['discriminator_weights']
   )
+  inputs = _Inputs(majority, minority, test, extractor, fingerprint)
   return {
-    name: _decide(
-      config,
-      rivals.get(name, directions),
-      majority,
-      minority,
-      test,
-      rule,
-      None,
-      extractor,
-      names,
-      fingerprint,
-    )
-    for name in chosen
+    name: _decide(config, rivals.get(name, directions), inputs, rule) for name in chosen
   }
 
 
@@ -253,43 +245,47 @@ def _decide_heads(
   majority = cache.compute(player.trunk, take(images.majority, draws.majority))
   minority = _compute_folds(cache, player.trunk, images, draws)
   test = cache.compute(player.trunk, images.test)
-  names = (config['discriminator_backbone'],)
-  return {
-    name: _decide(
-      config,
-      rivals.get(name),
-      majority,
-      minority,
-      test,
-      rule,
-      training,
-      player.trunk,
-      names,
-      player.fingerprint,
-    )
-    for name in chosen
-  }
+  inputs = _Inputs(majority, minority, test, player.trunk, player.fingerprint, training)
+  return {name: _decide(config, rivals.get(name), inputs, rule) for name in chosen}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Inputs:
+  """What rivals of a kind read of all images, and what made it of them."""
+
+  majority: Any
+  minority: Any
+  test: Any
+  front: Trunk | FeatureExtractor
+  fingerprint: str
+  training: HeadTraining | None = None
 
 
 def _decide(
-  config, rival, majority, minority, test, rule, training, front, names, fingerprint
+  config: dict, rival: Rival, inputs: _Inputs, rule: ThresholdRule
 ) -> Candidate:
   """One rival on every fold."""
-  num_folds = jax.tree.leaves(minority)[0].shape[0]
+  num_folds = jax.tree.leaves(inputs.minority)[0].shape[0]
   seeds = np.random.SeedSequence(config['seed']).generate_state(num_folds).tolist()
   decisions = rivals.decide(
     rival,
-    majority,
-    minority,
+    inputs.majority,
+    inputs.minority,
     seeds,
-    training,
+    inputs.training,
     rule,
     calibrate=True,
     split_seed=config['seed'],
     held_out_share=config['held_out_share'],
   )
-  scores = np.stack([rival.score(decision.scorer, test) for decision in decisions])
-  return Candidate(decisions, scores, front, names, fingerprint)
+  scores = [rival.score(decision.scorer, inputs.test) for decision in decisions]
+  return Candidate(
+    decisions,
+    np.stack(scores),
+    inputs.front,
+    (config['discriminator_backbone'],),
+    inputs.fingerprint,
+  )
 
 
 def _compute_folds(cache, trunk, images: TwoClasses, draws: Draws) -> Boundary:

@@ -121,7 +121,9 @@ def run(
     float32 `[N, C]`.
   """
   parts = []
-  with tqdm(total=images.shape[0], unit='image', disable=None) as bar:
+  with tqdm(
+    total=images.shape[0], desc='features', unit='image', leave=False, disable=None
+  ) as bar:
     for batch, count in padded_batches(images, min(batch_size, images.shape[0])):
       parts.append(np.asarray(_run_batch(extractor, batch))[:count])
       bar.update(count)

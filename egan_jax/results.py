@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from scipy import stats
 
 from egan_jax import bundle, references, workdir
 from egan_jax.backbones import preprocessing
@@ -120,6 +121,7 @@ def describe_decision(
     as of `intervals.over_draws`, over folds; None where the test set lacks a class.
   """
   decisions = outcome.chosen.decisions
+  notes = sorted({note for decision in decisions for note in decision.notes})
   return {
     'label': ORACLE_DECISION_LABEL if oracle else DECISION_LABEL,
     'method': outcome.method,
@@ -127,9 +129,35 @@ def describe_decision(
     'threshold_rule': decisions[0].threshold.rule,
     'promise': decisions[0].threshold.promise,
     'thresholds': [decision.threshold.value for decision in decisions],
-    'notes': sorted({note for decision in decisions for note in decision.notes}),
+    'notes': [*notes, *_compare_with_promise(outcome, is_minority)],
     'metrics': _evaluate(outcome.chosen, is_minority),
   }
+
+
+def _compare_with_promise(outcome: Outcome, is_minority: np.ndarray) -> list[str]:
+  """A note where the test set's majority is called so less often than was promised.
+
+  By Fisher's exact test at 0.001 against the held-out majority, at the threshold.
+  """
+  broken = []
+  for decision, scores in zip(
+    outcome.chosen.decisions, outcome.chosen.scores, strict=True
+  ):
+    tested = scores[~is_minority]
+    held_out = decision.held_out_scores
+    if decision.threshold.rule != 'target_specificity' or not len(tested):
+      continue
+    cut = decision.threshold.value
+    table = [[np.sum(s >= cut), np.sum(s < cut)] for s in (tested, held_out)]
+    if stats.fisher_exact(table, alternative='less').pvalue < 0.001:
+      broken.append(np.mean(tested >= cut))
+  if not broken:
+    return []
+  return [
+    f'on the test set the specificity is {min(broken):.3f}, less than promised and than'
+    ' chance explains: its majority images are unlike those trained on, and new ones'
+    ' may be too'
+  ]
 
 
 def _evaluate(candidate: Candidate, is_minority: np.ndarray) -> dict | None:

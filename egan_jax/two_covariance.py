@@ -116,7 +116,9 @@ def measure_majority(
 
 def raise_to(features: Any, power: Any, xp: Any = jnp) -> Any:
   """Features to a power, sign kept; `xp` is the module of their arrays."""
-  return xp.sign(features) * xp.abs(features) ** power
+  is_zero = features == 0  # where a root has no gradient
+  others = xp.where(is_zero, 1, features)
+  return xp.where(is_zero, 0, xp.sign(others) * xp.abs(others) ** power)
 
 
 def _diagonalise(within, root):

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from egan_jax import bundle, outcome, train
+from egan_jax import bundle, outcome, results, rivals, scorers, train
 from egan_jax import config as egan_config
 from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.data import sources
@@ -195,3 +195,19 @@ def test_game_needs_test_images_of_both_classes(tmp_path, monkeypatch):
 def test_default_threshold_is_the_papers_for_the_paper():
   for method, rule in (('egan', 'zero'), ('auto', 'target_specificity')):
     assert outcome.make_rule(_make_config(method=method).to_dict()).name == rule
+
+
+@pytest.mark.parametrize(('shift', 'broken'), [(0.0, False), (-2.0, True)])
+def test_note_of_a_promise_that_the_test_set_breaks(shift, broken):
+  rng = np.random.default_rng(0)
+  held_out = rng.normal(size=200)
+  decision = rivals.decide_from_scores(
+    scorers.make({'value': 0.0}, 'constant'), held_out, None, rivals.ThresholdRule()
+  )
+  is_minority = np.arange(150) < 50
+  scores = rng.normal(np.where(is_minority, -4, shift), size=(1, 150))
+  candidate = outcome.Candidate([decision], scores, None, (), '')
+  reached = outcome.Outcome('method', 'why', {'method': candidate}, {})
+  notes = results.describe_decision(reached, is_minority)['notes']
+  assert len(notes) == broken
+  assert all('less than promised' in note for note in notes)

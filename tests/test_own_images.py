@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from egan_jax import bundle
+from egan_jax import bundle, explain
+from egan_jax.data import image_files
+from egan_jax.evaluation import thresholds
 from egan_jax.predict import COLUMNS
 
 ROOT = Path(__file__).parents[1]
@@ -163,6 +165,10 @@ def test_explanations(desk):
   for panel in panels:
     with Image.open(panel) as image:
       image.verify()
+  model = bundle.load(desk.folder / 'run')
+  for path in sorted((desk.folder / 'new').iterdir()):
+    pixels = image_files.decode(path, model.image_size)
+    assert np.isfinite(explain.explain_image(model, pixels).evidence).all()
 
 
 @pytest.mark.slow
@@ -203,8 +209,6 @@ def test_same_command_again_computes_nothing(desk):
 
 
 def test_specificities_take_as_many_images_as_the_page_says():
-  from egan_jax.evaluation import thresholds
-
   for share, number in re.findall(r'(0\.9\d) takes (?:at least )?(\d+)', PAGE):
     assert thresholds.count_needed_for_specificity(float(share)) == int(number)
   assert thresholds.count_needed_for_sensitivity(0.9) == 29

@@ -187,3 +187,11 @@ def test_a_power_is_that_of_the_features():
   within = 0.9 * np.cov(z.T, bias=True) + 0.1 * z.var(axis=0).mean() * np.eye(5)
   solved = np.linalg.solve(within, root)
   np.testing.assert_allclose(spanned @ solved, solved, rtol=1e-6, atol=1e-8)
+
+
+def test_zero_features_have_a_gradient():
+  """Of the root they would have an infinite one, and explanations would be NaN."""
+  features = jnp.asarray([-4.0, 0.0, 9.0])
+  np.testing.assert_allclose(two_covariance.raise_to(features, 0.5), [-2, 0, 3])
+  gradient = jax.grad(lambda z: two_covariance.raise_to(z, 0.5).sum())(features)
+  np.testing.assert_allclose(gradient, [1 / 4, 0, 1 / 6], rtol=1e-6)

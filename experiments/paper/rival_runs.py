@@ -124,9 +124,7 @@ def _on_features(cell: Cell, seed: int, data_dir: str, runs: Path, name: str) ->
     images.test_is_minority,
     names=[name],
     seed=seed,
-    class_directions=feature_extractor.class_directions(
-      cell.backbones[:1], 'imagenet'
-    ),
+    class_directions=feature_extractor.class_directions(cell.backbones[:1], 'imagenet'),
   )
 
 

@@ -10,6 +10,7 @@ are stored as they come, so a stopped command goes on where it was.
 """
 
 import json
+import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -40,21 +41,6 @@ NUM_FOLDS = 5
 CHEAP_RIVALS = ('nearest_class_mean', 'class_mean_and_knn')
 ONE_CLASS_RIVALS = ('one_class_knn', 'mahalanobis')
 REGRESSIONS = ('logistic_balanced', 'logistic_logit_adjusted', 'smote_logistic')
-
-_FEATURES_DIR = flags.DEFINE_string('features_dir', '', 'Of few_images_features.')
-_OUTPUT = flags.DEFINE_string('output', str(RESULT), 'Where the results are kept.')
-_PROBLEMS = flags.DEFINE_list('problems', list(PROBLEMS), 'Which.')
-_SIZES = flags.DEFINE_list('sizes', ['224', '96', '32'], 'In pixels.')
-_BACKBONES = flags.DEFINE_string(
-  'backbones', 'EfficientNetLite0', 'One, or several joined by +.'
-)
-_DRAWS = flags.DEFINE_integer('draws', 20, 'Of the minority images.')
-_REGRESSION_DRAWS = flags.DEFINE_integer(
-  'regression_draws', 0, 'Of the logistic regressions, which take minutes a draw.'
-)
-_OTHERS = flags.DEFINE_bool('others', True, 'Whether one-class and kNN rivals run.')
-_EXPECTED = flags.DEFINE_bool('expected_f1', True, 'Whether that rule is tried too.')
-_RENDER = flags.DEFINE_bool('render', False, 'Only write the document.')
 
 
 class Problem:
@@ -204,20 +190,23 @@ def run_rival(
   return results
 
 
-def main(_: list[str]) -> None:
-  output = Path(_OUTPUT.value)
+def main(options: types.SimpleNamespace) -> None:
+  """Measures what is not stored yet and writes the document."""
+  output = Path(options.output.value)
   stored = json.loads(output.read_text()) if output.exists() else {}
-  if not _RENDER.value:
-    for size in _SIZES.value:
-      for name in _PROBLEMS.value:
-        _run_problem(stored, output, name, size)
+  if not options.render.value:
+    for size in options.sizes.value:
+      for name in options.problems.value:
+        _run_problem(options, stored, output, name, size)
   few_images_tables.write(stored)
 
 
-def _run_problem(stored: dict, output: Path, name: str, size: str) -> None:
-  backbones = _BACKBONES.value.split('+')
+def _run_problem(
+  options: types.SimpleNamespace, stored: dict, output: Path, name: str, size: str
+) -> None:
+  backbones = options.backbones.value.split('+')
   try:
-    problem = Problem(name, backbones, int(size), _FEATURES_DIR.value)
+    problem = Problem(name, backbones, int(size), options.features_dir.value)
   except FileNotFoundError as error:
     print(error)
     return
@@ -225,21 +214,23 @@ def _run_problem(stored: dict, output: Path, name: str, size: str) -> None:
     'plda': lambda: run_plda(
       problem,
       feature_extractor.class_directions(backbones, 'imagenet'),
-      _DRAWS.value,
-      _EXPECTED.value,
+      options.draws.value,
+      options.expected.value,
     )
   }
   others = {
-    **dict.fromkeys(CHEAP_RIVALS[:1], _DRAWS.value),
-    **dict.fromkeys(CHEAP_RIVALS[1:], _DRAWS.value if _OTHERS.value else 0),
-    **dict.fromkeys(ONE_CLASS_RIVALS, 1 if _OTHERS.value else 0),
-    **dict.fromkeys(REGRESSIONS, _REGRESSION_DRAWS.value),
+    **dict.fromkeys(CHEAP_RIVALS[:1], options.draws.value),
+    **dict.fromkeys(
+      CHEAP_RIVALS[1:], options.draws.value if options.others.value else 0
+    ),
+    **dict.fromkeys(ONE_CLASS_RIVALS, 1 if options.others.value else 0),
+    **dict.fromkeys(REGRESSIONS, options.regression_draws.value),
   }
   for rival, draws in others.items():
     if draws:
       jobs[rival] = lambda rival=rival, draws=draws: run_rival(problem, rival, draws)
   for method, job in jobs.items():
-    keys = f'{name}|{_BACKBONES.value}|{size}'
+    keys = f'{name}|{options.backbones.value}|{size}'
     if any(key.startswith(f'{keys}|{method}|') for key in stored):
       continue
     try:
@@ -256,5 +247,26 @@ def _run_problem(stored: dict, output: Path, name: str, size: str) -> None:
     output.write_text(json.dumps(stored, indent=0, sort_keys=True) + '\n')
 
 
+def run_command() -> None:
+  """The command; its flags are defined here, not in whoever imports this module."""
+  options = types.SimpleNamespace(
+    features_dir=flags.DEFINE_string('features_dir', '', 'Of few_images_features.'),
+    output=flags.DEFINE_string('output', str(RESULT), 'Where the results are kept.'),
+    problems=flags.DEFINE_list('problems', list(PROBLEMS), 'Which.'),
+    sizes=flags.DEFINE_list('sizes', ['224', '96', '32'], 'In pixels.'),
+    backbones=flags.DEFINE_string(
+      'backbones', 'EfficientNetLite0', 'One, or several joined by +.'
+    ),
+    draws=flags.DEFINE_integer('draws', 20, 'Of the minority images.'),
+    regression_draws=flags.DEFINE_integer(
+      'regression_draws', 0, 'Of the logistic regressions, which take minutes a draw.'
+    ),
+    others=flags.DEFINE_bool('others', True, 'Whether one-class and kNN rivals run.'),
+    expected=flags.DEFINE_bool('expected_f1', True, 'Whether that rule is tried too.'),
+    render=flags.DEFINE_bool('render', False, 'Only write the document.'),
+  )
+  app.run(lambda _: main(options))
+
+
 if __name__ == '__main__':
-  app.run(main)
+  run_command()

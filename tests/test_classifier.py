@@ -321,6 +321,7 @@ def test_images_after_features_and_features_after_images(fitted):
     EGANClassifier('mahalanobis').fit(*_features()).predict(images)
 
 
+@pytest.mark.filterwarnings('ignore:The number of unique classes')
 def test_bad_labels():
   X, is_minority = _features()
   for classifier, y, message in (

@@ -45,7 +45,9 @@ def test_features_are_the_mean_of_the_last_map(
   actual = feature_extractor.run(extractor, _images(), batch_size=2)
   assert actual.dtype == np.float32
   np.testing.assert_allclose(actual, expected, atol=1e-5)
-  np.testing.assert_allclose(extractor(_images() / 255.0), expected, atol=1e-5)
+  np.testing.assert_allclose(
+    extractor(_images() / np.float32(255)), expected, atol=1e-5
+  )
 
 
 def test_is_what_the_features_command_gives(tiny, tiny_registered, load, monkeypatch):

@@ -128,8 +128,12 @@ def test_folder_without_permission(mode, config, tmp_path):
 
 
 def test_describe_files_names_what_a_run_writes(tmp_path):
+  there = ('summary.json', 'metrics.jsonl', 'scores.npz', 'draws.json', 'report.html')
+  for name in there:
+    (tmp_path / name).touch()
+  for folder in ('figures', 'model'):
+    (tmp_path / folder).mkdir()
   text = workdir.describe_files(tmp_path)
-  for name in ('summary.json', 'metrics.jsonl', 'scores.npz', 'draws.json'):
+  for name in (*there, 'figures', 'model'):
     assert str(tmp_path / name) in text
-  for folder in ('figures', 'checkpoints'):
-    assert str(tmp_path / folder) in text
+  assert 'checkpoints' not in text  # a rival has none

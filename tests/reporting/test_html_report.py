@@ -243,6 +243,8 @@ def test_the_rivals_table_marks_the_one_to_deploy(full):
     },
   ],
 )
+# ml_collections loads config files this way.
+@pytest.mark.filterwarnings('ignore:the load_module')
 def test_the_command_makes_the_same_config(changes, tmp_path, monkeypatch):
   config = {**egan_config.default().to_dict(), **changes}
   _write_run(tmp_path, {}, {**config, 'num_folds': 5})

@@ -8,6 +8,8 @@ from sklearn.preprocessing import StandardScaler
 
 from egan_jax.rivals import linear
 
+SOLVED = {'max_iter': 1000, 'solver': 'newton-cholesky', 'tol': 1e-8}
+
 
 def _standardise(majority, minority, test):
   features = np.concatenate([majority, minority])
@@ -19,16 +21,14 @@ def _standardise(majority, minority, test):
 def test_balanced_weighs_each_class_by_half(blobs):
   features, is_majority, test = _standardise(*blobs)
   weights = np.where(is_majority, 65 / (2 * 60), 65 / (2 * 5))
-  expected = LogisticRegression(C=1 / 7, max_iter=1000).fit(
-    features, is_majority, weights
-  )
+  expected = LogisticRegression(C=1 / 7, **SOLVED).fit(features, is_majority, weights)
   got = linear.logistic_balanced(*blobs[:2], 0).scores(blobs[2])
   np.testing.assert_allclose(got, expected.decision_function(test), rtol=1e-3)
 
 
 def test_logit_adjustment_takes_off_the_log_odds_of_the_class_sizes(blobs):
   features, is_majority, test = _standardise(*blobs)
-  plain = LogisticRegression(C=1 / 7, max_iter=1000).fit(features, is_majority)
+  plain = LogisticRegression(C=1 / 7, **SOLVED).fit(features, is_majority)
   got = linear.logistic_logit_adjusted(*blobs[:2], 0).scores(blobs[2])
   expected = plain.decision_function(test) - np.log(60 / 5)
   np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
@@ -86,9 +86,7 @@ def test_smote_of_one_image_is_its_weight(blobs):
   assert 'needs two minority images' in scorer.note
   features, is_majority, test = _standardise(majority, minority[:1], blobs[2])
   weights = np.where(is_majority, 1, 60)
-  expected = LogisticRegression(C=1 / 7, max_iter=1000).fit(
-    features, is_majority, weights
-  )
+  expected = LogisticRegression(C=1 / 7, **SOLVED).fit(features, is_majority, weights)
   got = scorer.scores(blobs[2])
   np.testing.assert_allclose(got, expected.decision_function(test), rtol=1e-3)
 

@@ -113,6 +113,7 @@ def reach(
   draws: Draws,
   held_out: np.ndarray,
   played: Played | None,
+  loading_seconds: float,
 ) -> Outcome:
   """Fits and decides what the config asks for; of several methods, chooses one.
 
@@ -122,6 +123,7 @@ def reach(
     draws: all images of the run, those held out from the game among them.
     held_out: majority positions `[H]` that the game did not train on.
     played: the game, where `plays`.
+    loading_seconds: what reading the images took.
   """
   start = time.perf_counter()
   rule, names = make_rule(config), _list_rivals(config)
@@ -140,7 +142,10 @@ def reach(
     method=method,
     why=why,
     candidates=candidates,
-    seconds={'decide': round(time.perf_counter() - start, 3)},
+    seconds={
+      'setup': round(loading_seconds, 3),
+      'decide': round(time.perf_counter() - start, 3),
+    },
   )
 
 

@@ -98,7 +98,11 @@ def _summarise(
     summary |= {
       'parameters': played.parameters,
       'resumed_from_epoch': played.first_epoch,  # the seconds are of this session alone
-      'seconds': {**played.seconds, **outcome.seconds},
+      'seconds': {
+        **played.seconds,
+        **outcome.seconds,
+        'setup': played.seconds['setup'] + outcome.seconds['setup'],
+      },
     }
   return summary
 

@@ -48,9 +48,9 @@ def train_and_evaluate(
   start = time.perf_counter()
   with hosts.together():
     images = _load_images(config)
-    if images.report is not None and hosts.is_first():
-      print(f'{data_report.describe(images.report)}\n')
     draws = _draw(config, images)
+    if images.report is not None and hosts.is_first():
+      print(f'{data_report.describe(images.report)}\n{_describe_use(images, draws)}\n')
     _check_test_images(config, images)
     trained_on, held_out = outcome.hold_out(config, draws)
   loading = time.perf_counter() - start
@@ -60,12 +60,11 @@ def train_and_evaluate(
   played = None
   if outcome.plays(config):
     played = game.play(config, folder, images, trained_on, begin, profile)
-    played.seconds['setup'] += loading
 
   def finish() -> dict:
     if played is None:
       begin()
-    reached = outcome.reach(config, images, draws, held_out, played)
+    reached = outcome.reach(config, images, draws, held_out, played, loading)
     results.write(folder, config, images, draws, reached, played)
     return workdir.read_summary(folder)
 
@@ -102,6 +101,16 @@ def _draw(config: dict, images: TwoClasses) -> Draws:
     majority_available=len(images.majority),
   )
   return repeat_with_seeds(draw_one, config['seed'], config['num_seeds'])
+
+
+def _describe_use(images: TwoClasses, draws: Draws) -> str:
+  """How many of a folder's training images the run uses, as a line of its report."""
+  folds, num_minority = draws.minority.shape
+  each = '' if folds == 1 else f' in each of {folds} folds'
+  return (
+    f'  used for training: {num_minority} of {images.minority_class}{each} and'
+    f' {len(draws.majority)} of {images.majority_class}'
+  )
 
 
 def _check_test_images(config: dict, images: TwoClasses) -> None:

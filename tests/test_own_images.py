@@ -111,6 +111,7 @@ def test_training_prints_data_report_and_decision(desk):
   assert re.search(r'defect +minority +32 +8$', text, re.MULTILINE)
   assert re.search(r'good +majority +96 +24$', text, re.MULTILINE)
   assert 'held out of train' in text
+  assert 'used for training: 32 of defect and 96 of good' in text
   assert 'always minority' in text
   assert 'report.html' in text
 

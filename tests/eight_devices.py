@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from egan_jax import compiled_steps, parallel, steps, train
+from egan_jax import compiled_steps, game, parallel, steps, train
 from egan_jax import config as egan_config
 from egan_jax import state as egan_state
 from egan_jax.checkpoints import Checkpoints
@@ -273,12 +273,12 @@ class TestWholeRun:
 
     with monkeypatch.context() as patch:
       patch.setattr(run_files, 'append_records', append_and_stop)
-      patch.setattr(train, 'lay_out', lay_out)
+      patch.setattr(game, 'lay_out', lay_out)
       with pytest.raises(KeyboardInterrupt):
         train.train_and_evaluate(_make_config(), tmp_path / 'run')
     assert used[0].mesh.shape['folds'] == 3
 
-    monkeypatch.setattr(train, 'lay_out', _on_one_device)
+    monkeypatch.setattr(game, 'lay_out', _on_one_device)
     resumed = train.train_and_evaluate(_make_config(), tmp_path / 'run')
     assert resumed['resumed_from_epoch'] == 2
     train.train_and_evaluate(_make_config(), tmp_path / 'whole')

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from egan_jax.errors import UserError
 from egan_jax.evaluation import calibration, score_models, thresholds
@@ -94,6 +95,9 @@ class Decision:
   num_folds: int | None = None
 
 
+# Threads of linear algebra spin while they wait for each other: with other jobs on the
+# machine a fit of seconds takes minutes.
+@threadpool_limits.wrap(limits=1, user_api='blas')
 def decide(
   rival: Rival,
   majority: Any,

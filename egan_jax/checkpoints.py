@@ -20,6 +20,15 @@ from egan_jax.errors import UserError
 from egan_jax.state import GameState
 
 
+class _CheckpointManager(ocp.CheckpointManager):
+  """One that does not ask JAX's preemption service, which `hosts` turns off."""
+
+  def reached_preemption(self, step: int) -> bool:
+    """Never; orbax before 0.12 fails where the service is off."""
+    del step
+    return False
+
+
 class Checkpoints:
   """The checkpoints of one run, one per saved epoch; the last two are kept.
 
@@ -37,7 +46,7 @@ class Checkpoints:
     self._manager = None
     if hosts.is_first():
       folder.mkdir(parents=True, exist_ok=True)
-      self._manager = ocp.CheckpointManager(
+      self._manager = _CheckpointManager(
         folder.absolute(),
         options=ocp.CheckpointManagerOptions(
           max_to_keep=2,

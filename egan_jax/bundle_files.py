@@ -19,6 +19,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from egan_jax import workdir
 from egan_jax.errors import UserError
 from egan_jax.reporting import run_files
 
@@ -27,7 +28,6 @@ WEIGHTS = 'weights.safetensors'
 REFERENCES = 'references.safetensors'
 FORMAT = 'egan_jax model'
 FORMAT_VERSION = 1
-FOLDER = 'model'  # within the workdir of a run
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -101,13 +101,13 @@ def find(folder: str | os.PathLike) -> Path:
     UserError: there is none.
   """
   folder = Path(folder)
-  for candidate in (folder, folder / FOLDER):
+  for candidate in (folder, folder / workdir.MODEL):
     if (candidate / MODEL).exists():
       return candidate
   if not folder.is_dir():
     raise UserError(f'there is no folder {folder}: give that of a model or a run')
   raise UserError(
-    f'{folder} holds no {MODEL} and no {FOLDER}/{MODEL}: give the folder of a model, or'
+    f'{folder} holds no {MODEL} and no {workdir.MODEL}/{MODEL}: give the folder of a model, or'
     ' the workdir of a run that is finished'
   )
 

@@ -13,7 +13,7 @@ from absl import flags
 
 from egan_jax import command_line
 from egan_jax.errors import UserError
-from egan_jax.reporting import finished_run, plotting, run_files
+from egan_jax.reporting import finished_run, plotting, run_files, tables
 from egan_jax.reporting.finished_run import FinishedRun, name_metric
 from egan_jax.reporting.plotting import GREEN, INK, MINORITY, MUTED
 from egan_jax.reporting.report_results import read_protocols
@@ -79,17 +79,6 @@ def name_runs(runs: Sequence[FinishedRun]) -> list[str]:
   return names if len({*names}) == len(names) else [str(path) for path in paths]
 
 
-def to_text(rows: Rows) -> str:
-  """A table as aligned lines for a terminal."""
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  lines = [
-    '   '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-    for row in rows
-  ]
-  lines.insert(1, '   '.join('-' * width for width in widths))
-  return '\n'.join(line.rstrip() for line in lines)
-
-
 def to_markdown(rows: Rows) -> str:
   """A table in Markdown."""
   head, *body = [
@@ -102,7 +91,8 @@ def to_markdown(rows: Rows) -> str:
 def draw(runs: Sequence[FinishedRun], path: str | os.PathLike) -> None:
   """F1 and AUROC of every run, a row each, with a line to the worst fold.
 
-  The line goes on to the best fold where the run tells it. A ring is the paper's F1, an oracle's; a bar the F1 of "always minority".
+  The line goes on to the best fold where the run tells it. A ring is the paper's F1,
+  an oracle's; a bar the F1 of "always minority".
   """
   axes = plotting.new_axes(
     'Runs side by side',
@@ -209,10 +199,10 @@ def run_command() -> None:
 
   def main(folders: list[str]) -> None:
     runs = read_runs(folders)
-    print(to_text(tabulate(runs)))
+    print(tables.align(tabulate(runs)))
     differences = find_differences(runs)
     if len(differences) > 1:
-      print(f'\n{to_text(differences)}')
+      print(f'\n{tables.align(differences)}')
     if output.value:
       write(runs, output.value)
       print(f'\n{Path(output.value) / MARKDOWN}\n{Path(output.value) / FIGURE}')

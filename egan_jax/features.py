@@ -5,28 +5,20 @@
 Images are a .npy file of uint8 `[N, H, W, 3]` or a folder of image files.
 """
 
-import functools
 import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 from absl import flags
-from tqdm import tqdm
 
-from egan_jax import backbones, command_line, pretrained
-from egan_jax.backbones import graph, preprocessing
-from egan_jax.backbones.trunk import Trunk
-from egan_jax.data.batches import Images, padded_batches
+from egan_jax import backbones, command_line, feature_extractor, pretrained
+from egan_jax.data.batches import Images
 from egan_jax.data.image_files import decode, find_images, read_size
 from egan_jax.errors import UserError
-from egan_jax.models.pooling import pool
+from egan_jax.feature_extractor import BATCH_SIZE
 from egan_jax.reporting import run_files
-from egan_jax.state import load_variables
-
-BATCH_SIZE = 64
 
 
 class ImageFiles:
@@ -87,13 +79,13 @@ def extract(
     UserError: no such backbone or weights, or images that are not as above.
   """
   _check_images(images, image_size)
-  if preprocess not in ('imagenet', 'scale'):
-    raise UserError(f'preprocess={preprocess!r}: choose one of imagenet, scale')
   if batch_size < 1:
     raise UserError(f'batch_size={batch_size}: it must be at least 1')
-  backbone = backbones.get(name)
-  trunk = make_trunk(backbone, weights, image_size or images.shape[1], preprocess)
-  return run(trunk, backbone.pooling, images, batch_size)
+  size = image_size or images.shape[1]
+  extractor = feature_extractor.make(
+    (name,), weights, size, preprocess, pretrained.load
+  )
+  return feature_extractor.run(extractor, images, batch_size)
 
 
 def _check_images(images: Images, image_size: int | None) -> None:
@@ -110,42 +102,6 @@ def _check_images(images: Images, image_size: int | None) -> None:
     )
   if image_size is not None and image_size < 1:
     raise UserError(f'image_size={image_size}: it must be at least 1')
-
-
-def make_trunk(
-  backbone: backbones.Backbone,
-  weights: str | os.PathLike,
-  image_size: int,
-  preprocess: str,
-) -> Trunk:
-  """A whole backbone with its weights on the device; arguments as of `extract`."""
-  variables = load_variables(
-    backbone, weights, image_size, jax.random.key(0), pretrained.load
-  )
-  whole, _ = graph.split(backbone.layers, len(backbone.layers))
-  return Trunk(
-    variables=jax.device_put(variables),
-    graph=whole,
-    preprocessing=backbone.preprocessing if preprocess == 'imagenet' else 'none',
-    image_size=image_size,
-  )
-
-
-def run(trunk: Trunk, pooling: str, images: Images, batch_size: int) -> np.ndarray:
-  """Pooled features float32 `[N, C]` of uint8 images `[N, H, W, 3]`."""
-  parts = []
-  with tqdm(total=images.shape[0], unit='image', disable=None) as bar:
-    for batch, count in padded_batches(images, min(batch_size, images.shape[0])):
-      features = _run_batch(trunk, batch, pooling)
-      parts.append(np.asarray(features)[:count])
-      bar.update(count)
-  return np.concatenate(parts)
-
-
-@functools.partial(jax.jit, static_argnames='pooling')
-def _run_batch(trunk: Trunk, images: jax.Array, pooling: str) -> jax.Array:
-  (features,) = trunk(preprocessing.to_unit_range(images)).values()
-  return pool(features, pooling)
 
 
 def extract_to_file(

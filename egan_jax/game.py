@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from egan_jax import backbones, hosts, pretrained, steps, workdir
 from egan_jax import state as egan_state
+from egan_jax.backbones.trunk import Trunk
 from egan_jax.checkpoints import Checkpoints
 from egan_jax.compiled_steps import compile_epoch, compile_score, generate
 from egan_jax.data import activation_files
@@ -162,17 +163,22 @@ def _set_up(config: dict, images: TwoClasses, draws: Draws) -> Game:
   generator = make_player(config, 'generator', load)
   discriminator = make_player(config, 'discriminator', load)
   cache = open_activation_cache(config)
-  drawn = cache.compute(generator.trunk, images.minority[draws.minority.ravel()])
   return Game(
     generator=generator,
     discriminator=discriminator,
-    minority=jax.tree.map(
-      lambda a: a.reshape(*draws.minority.shape, *a.shape[1:]), drawn
-    ),
+    minority=compute_folds(cache, generator.trunk, images, draws),
     majority=cache.compute(discriminator.trunk, take(images.majority, draws.majority)),
     test=cache.compute(discriminator.trunk, images.test),
     is_minority=images.test_is_minority,
   )
+
+
+def compute_folds(
+  cache: ActivationCache, trunk: Trunk, images: TwoClasses, draws: Draws
+) -> steps.Boundary:
+  """Activations `[F, n, ...]` of every fold's minority images."""
+  drawn = cache.compute(trunk, images.minority[draws.minority.ravel()])
+  return jax.tree.map(lambda a: a.reshape(*draws.minority.shape, *a.shape[1:]), drawn)
 
 
 def open_activation_cache(config: dict) -> ActivationCache:

@@ -21,7 +21,6 @@ from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.game import Played
 from egan_jax.rivals import Decision, HeadTraining, Rival, ThresholdRule
 from egan_jax.scorers import BOUNDARY, FEATURES
-from egan_jax.steps import Boundary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +178,7 @@ def _decide_game(
   trunk = played.player.trunk
   cache = game.open_activation_cache(config)
   majority = cache.compute(trunk, images.majority[held_out]) if len(held_out) else None
-  minority = _compute_folds(cache, trunk, images, draws)
+  minority = game.compute_folds(cache, trunk, images, draws)
   decisions = []
   for fold in range(len(draws.minority)):
     network, own = jax.tree.map(
@@ -248,7 +247,7 @@ def _decide_heads(
   )
   cache = game.open_activation_cache(config)
   majority = cache.compute(player.trunk, take(images.majority, draws.majority))
-  minority = _compute_folds(cache, player.trunk, images, draws)
+  minority = game.compute_folds(cache, player.trunk, images, draws)
   test = cache.compute(player.trunk, images.test)
   inputs = _Inputs(majority, minority, test, player.trunk, player.fingerprint, training)
   return {name: _decide(config, rivals.get(name), inputs, rule) for name in chosen}
@@ -291,9 +290,3 @@ def _decide(
     (config['discriminator_backbone'],),
     inputs.fingerprint,
   )
-
-
-def _compute_folds(cache, trunk, images: TwoClasses, draws: Draws) -> Boundary:
-  """Activations `[F, n, ...]` of every fold's minority images."""
-  drawn = cache.compute(trunk, images.minority[draws.minority.ravel()])
-  return jax.tree.map(lambda a: a.reshape(*draws.minority.shape, *a.shape[1:]), drawn)

@@ -73,18 +73,17 @@ def _time(function) -> float:
 
 def measure(name: str, size: int) -> dict:
   """Times of one backbone at one size, the two in turns."""
-  from egan_jax import backbones, features
+  from egan_jax import feature_extractor
 
   model, preprocess = _make_keras(name, size)
   batch_size = _BATCH_SIZE.value
   with tempfile.TemporaryDirectory() as folder:
     path = Path(folder, 'x.weights.h5')
     model.save_weights(path)
-    backbone = backbones.get(name)
-    trunk = features.make_trunk(backbone, path, size, 'imagenet')
+    extractor = feature_extractor.make((name,), path, size, 'imagenet')
 
   def ours(images):
-    return features.run(trunk, backbone.pooling, images, batch_size)
+    return feature_extractor.run(extractor, images, batch_size)
 
   def theirs(images):
     return model.predict(images, batch_size=batch_size, verbose=0)

@@ -13,7 +13,7 @@ from egan_jax import config as egan_config
 from egan_jax.errors import UserError
 from egan_jax.evaluation import intervals, metrics
 from egan_jax.evaluation.metrics import METRICS
-from egan_jax.reporting import report, run_files
+from egan_jax.reporting import report, run_files, tables
 
 IS_MINORITY = np.arange(30) < 10
 
@@ -121,7 +121,7 @@ def test_runs_of_one_name_go_by_their_paths(runs, tmp_path):
 
 def test_tables_have_as_many_columns_everywhere(runs):
   rows = compare.tabulate(_read(runs))
-  text = compare.to_text(rows).splitlines()
+  text = tables.align(rows).splitlines()
   assert len(text) == len(rows) + 1
   starts = [line.index('run') for line in text[:1]]
   assert all(line[starts[0] - 1] == ' ' for line in text if len(line) > starts[0])
@@ -175,7 +175,7 @@ def test_the_command(runs, tmp_path):
   folders = [folder for folder, _ in runs]
   done = run(*folders[:2], '--output', 'side by side')
   assert done.returncode == 0, done.stderr
-  assert done.stdout.startswith(compare.to_text(compare.tabulate(_read(runs[:2]))))
+  assert done.stdout.startswith(tables.align(compare.tabulate(_read(runs[:2]))))
   assert {path.name for path in (tmp_path / 'side by side').iterdir()} == {
     'compare.md',
     'compare.png',

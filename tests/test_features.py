@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from egan_jax import backbones, features, pretrained
+from egan_jax import backbones, feature_extractor, features, pretrained
 from egan_jax.backbones import preprocessing
 from egan_jax.errors import UserError
 
@@ -75,13 +75,13 @@ def test_batch_size_does_not_matter(tiny):
 def test_batches_have_one_shape_and_the_last_one_is_padded(monkeypatch):
   seen = []
 
-  def run(trunk, images, pooling):
+  def run(extractor, images):
     seen.append(images)
     return images[:, 0, 0]
 
-  monkeypatch.setattr(features, '_run_batch', run)
+  monkeypatch.setattr(feature_extractor, '_run_batch', run)
   images = _images(7)
-  result = features.run(None, 'average', images, 3)
+  result = feature_extractor.run(None, images, 3)
   assert [batch.shape for batch in seen] == [(3, 16, 16, 3)] * 3
   np.testing.assert_array_equal(seen[-1][0], images[6])
   assert not seen[-1][1:].any()

@@ -1,8 +1,10 @@
 """The result of a run as a short table, for the terminal and for Markdown."""
 
 import textwrap
+from collections.abc import Sequence
 
 from egan_jax.evaluation.metrics import METRICS
+from egan_jax.reporting.finished_run import name_metric
 
 _WIDTH = 80
 _DECISION_METRICS = (
@@ -35,7 +37,7 @@ def result_table(summary: dict) -> str:
     A row per metric, and one sentence that says what the columns are.
   """
   reading = textwrap.fill(_explain_columns(summary), _WIDTH)
-  return f'{_align(_build_rows(summary))}\n\n{reading}'
+  return f'{align(_build_rows(summary))}\n\n{reading}'
 
 
 def decision_text(summary: dict) -> str:
@@ -63,14 +65,14 @@ def decision_text(summary: dict) -> str:
     of_metric = decision['metrics'][name]
     rows.append(
       [
-        _name_metric(name),
+        name_metric(name),
         _format_mean(of_metric),
         f'{of_metric["worst"]:.3f}',
         f'{summary["always_minority"][name]:.3f}',
       ]
     )
   label = textwrap.fill(f'{decision["label"]}.', _WIDTH)
-  return f'{words}\n\n{_align(rows)}\n\n{label}'
+  return f'{words}\n\n{align(rows)}\n\n{label}'
 
 
 def _format_threshold(value: float | None) -> str:
@@ -83,12 +85,8 @@ def _format_mean(of_metric: dict) -> str:
   return f'{of_metric["mean"]:.3f}{spread}'
 
 
-def _name_metric(name: str) -> str:
-  return {'f1': 'F1', 'auroc': 'AUROC'}.get(name, name.replace('_', ' '))
-
-
-def _align(rows: list[list[str]]) -> str:
-  """Cells in columns, the first row underlined."""
+def align(rows: Sequence[Sequence[str]]) -> str:
+  """A table as aligned lines for a terminal, the first row underlined."""
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   lines = [
     '   '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -114,7 +112,7 @@ def _build_rows(summary: dict) -> list[list[str]]:
     best, last = paper['metrics'][name], honest['metrics'][name]
     rows.append(
       [
-        _name_metric(name),
+        name_metric(name),
         f'{best["mean"]:.3f} at epoch {best["epoch"]}',
         _format_mean(last),
         f'{summary["always_minority"][name]:.3f}',

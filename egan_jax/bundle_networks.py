@@ -42,9 +42,9 @@ def describe(names: Sequence[str], front: Front, scorer: Scorer) -> list[Descrip
     ValueError: `rebuild` would make other layers of it.
   """
   if isinstance(front, Trunk):
-    trunks, poolings = (front,), (scorer.head.pooling,)
+    trunks, poolings, mirrored = (front,), (scorer.head.pooling,), False
   else:
-    trunks, poolings = front.trunks, front.poolings
+    trunks, poolings, mirrored = front.trunks, front.poolings, front.mirrored
   descriptions = [
     {
       'backbone': name,
@@ -54,6 +54,7 @@ def describe(names: Sequence[str], front: Front, scorer: Scorer) -> list[Descrip
       'preprocessing': trunk.preprocessing,
       'image_size': trunk.image_size,
       'kernel_dtype': _kernel_dtype(trunk.variables),
+      'mirrored': mirrored,
     }
     for name, trunk, pooling in zip(names, trunks, poolings, strict=True)
   ]
@@ -107,6 +108,7 @@ def rebuild(
     raise Misfit(f'{len(descriptions)} backbones are no front of a {kind}')
   trunks, maps = zip(*map(_rebuild_trunk, descriptions), strict=True)
   poolings = tuple(description['pooling'] for description in descriptions)
+  mirrored = _rebuild_mirrored(descriptions, of_head)
   expected = {}
   for i, trunk in enumerate(trunks):
     expected.update(_flatten(f'front/{i}', trunk.variables))
@@ -138,7 +140,7 @@ def rebuild(
     arrays = {'params': {}, 'batch_stats': {}, **arrays}
   scorer = scorer.replace(arrays=arrays)
   _check_scores(scorer, inputs)
-  front = trunks[0] if of_head else FeatureExtractor(trunks, poolings)
+  front = trunks[0] if of_head else FeatureExtractor(trunks, poolings, mirrored)
   return front, scorer, num_features
 
 
@@ -152,6 +154,14 @@ def _rebuild_head(description: Description) -> PooledHead:
   layers = backbones.get(description['backbone']).layers
   _, head = graph.split(layers, description['num_layers'])
   return PooledHead(head, description['pooling'])
+
+
+def _rebuild_mirrored(descriptions: list[Description], of_head: bool) -> bool:
+  """The same for all backbones; models of an earlier format do not speak of it."""
+  found = [description.get('mirrored', False) for description in descriptions]
+  if found not in ([False] * len(found), [True] * len(found)) or (of_head and found[0]):
+    raise Misfit(f'mirrored is {found}')
+  return found[0]
 
 
 def _rebuild_trunk(description: Description) -> tuple[Trunk, dict[str, Any]]:

@@ -77,7 +77,8 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
     Args:
       method: 'egan' or a name of `rivals.names()`.
       minority_label: by default the rarer label; of equally many, the greater one.
-      backbone: a name of `backbones.names()`.
+      backbone: a name of `backbones.names()`; methods that train no network can
+        have several, joined by '+'.
       weights: 'imagenet', a path, or 'none' for random ones.
       image_size: side of the squares the backbone sees, in pixels; by default that
         of the images.
@@ -270,7 +271,7 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
     names = [str(label) for label in self.classes_]
     bundle = Bundle(
       method=self.method,
-      backbones=(self.backbone,),
+      backbones=tuple(self.backbone.split('+')),
       fine_tune_layers=self.fine_tune_layers,
       image_size=size,
       preprocess=self.preprocess,

@@ -10,7 +10,7 @@ from typing import Any
 
 import ml_collections
 
-from egan_jax import backbones, rivals
+from egan_jax import backbones, feature_extractor, rivals
 from egan_jax.data import sources
 from egan_jax.errors import UserError
 
@@ -21,7 +21,7 @@ def default() -> ml_collections.ConfigDict:
   config.seed = 0
   config.num_seeds = 1  # repeats all folds with seeds from `seed` on, side by side
 
-  config.dataset = 'cifar10'  # 'cifar10', 'cifar100', 'digits' or 'folder'
+  config.dataset = 'cifar10'  # or 'cifar100', 'chexpert', 'digits', 'folder'
   config.data_dir = ''  # TFDS data folder (empty: TFDS's default), or the user's own
   # Labels; of a folder, names, or '' for the rarer class and the other one.
   config.minority_class = ml_collections.FieldReference(0, field_type=object)
@@ -55,6 +55,10 @@ def default() -> ml_collections.ConfigDict:
   config.discriminator_backbone = 'DenseNet121'
   config.generator_weights = 'imagenet'  # 'imagenet', 'none' or a path
   config.discriminator_weights = 'imagenet'
+  # What methods that train nothing see with: one, or several joined by '+'; '' for the
+  # discriminator's.
+  config.feature_backbones = ''
+  config.mirror_images = False  # whether they see each image and its mirror image
   config.fine_tune_layers = 5  # how many of a backbone's last layers train
   config.image_size = 32  # side of the images the backbones see, in pixels
   config.preprocess = 'scale'  # 'scale' (1/255, the authors') or 'imagenet'
@@ -107,6 +111,8 @@ def check(config: Mapping[str, Any]) -> None:
       f'{discriminator.name} normalises by batch and cannot be the discriminator, whose'
       ' last batch is padded; SmallConvDiscriminator can'
     )
+  if config['feature_backbones']:
+    feature_extractor.split_names(config['feature_backbones'])
   for field in _AT_LEAST_ONE:
     if config[field] < 1:
       raise UserError(f'config.{field}={config[field]}: it must be at least 1')

@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from egan_jax import grad_cam
+from egan_jax import grad_cam, scorers
 from egan_jax.backbones import preprocessing
 from egan_jax.bundle import Bundle, pool
 from egan_jax.data import image_files
@@ -51,6 +51,8 @@ class Explanation:
     score: below the threshold it means minority.
     is_minority: the decision.
     p_minority: None without a calibration.
+    log_ratio: of the likelihoods of its features in majority and minority, where the
+      method models them, be it in part; else None.
     evidence: float `[S, S]`, at least 0: how much each part of the image spoke for the
       decision, in units of the score.
     nearest_minority: None without references of the class.
@@ -60,6 +62,7 @@ class Explanation:
   score: float
   is_minority: bool
   p_minority: float | None
+  log_ratio: float | None
   evidence: np.ndarray
   nearest_minority: Nearest | None
   nearest_majority: Nearest | None
@@ -115,14 +118,16 @@ def explain_image(model: Bundle, image: np.ndarray) -> Explanation:
   p_minority = None
   if model.calibration is not None:
     p_minority = float(model.calibration.probabilities(score, model.prior))
-  contributions = np.asarray(contributions)
+  contributions, features = np.asarray(contributions), np.asarray(features)
+  log_ratio = scorers.log_likelihood_ratio(model.scorer, features[None])
   return Explanation(
     score=score,
     is_minority=is_minority,
     p_minority=p_minority,
+    log_ratio=None if log_ratio is None else float(log_ratio[0]),
     evidence=np.maximum(-contributions if is_minority else contributions, 0),
-    nearest_minority=find_nearest(model.references, np.asarray(features), True),
-    nearest_majority=find_nearest(model.references, np.asarray(features), False),
+    nearest_minority=find_nearest(model.references, features, True),
+    nearest_majority=find_nearest(model.references, features, False),
   )
 
 
@@ -169,9 +174,9 @@ def describe(model: Bundle, explanation: Explanation) -> list[str]:
       f'P({model.minority_class}) = {explanation.p_minority:.3g} where its share is'
       f' {model.prior:.3g}'
     )
-  if model.scorer.kind == 'plda':
+  if explanation.log_ratio is not None:
     names = model.minority_class, model.majority_class
-    sentences.append(describe_ratio(explanation.score, *names))
+    sentences.append(describe_ratio(explanation.log_ratio, *names))
   return sentences
 
 

@@ -29,23 +29,50 @@ class FeatureExtractor:
     trunks: whole backbones with their variables. Each resizes images to its own
       `image_size`, and may give several feature maps, in the order of its layers.
     poolings: of each, 'average' or 'flatten', from feature map to vector.
+    mirrored: whether features are the mean of an image's and its mirror image's.
   """
 
   trunks: tuple[Trunk, ...]
   poolings: tuple[str, ...] = struct.field(pytree_node=False)
+  mirrored: bool = struct.field(pytree_node=False, default=False)
 
   def __call__(self, images: jax.Array) -> jax.Array:
     """Features float32 `[B, sum of C]` of images float `[B, H, W, 3]` in [0, 1].
 
     Backbone after backbone, and within each feature map after feature map.
     """
-    features = [
-      pool(maps[name], pooling).astype(jnp.float32)
+    return self.pool(self.maps(images))
+
+  def maps(self, images: jax.Array) -> tuple[jax.Array, ...]:
+    """What is pooled: feature maps float32 `[B, h, w, C]` of images as above.
+
+    Those of mirror images are mirrored back before the mean is taken.
+    """
+    maps = self._run_trunks(images)
+    if not self.mirrored:
+      return maps
+    others = self._run_trunks(images[:, :, ::-1])
+    return tuple(
+      (one + other[:, :, ::-1]) / 2 for one, other in zip(maps, others, strict=True)
+    )
+
+  def pool(self, maps: Sequence[jax.Array]) -> jax.Array:
+    """Features of `maps`."""
+    poolings = [
+      pooling
       for trunk, pooling in zip(self.trunks, self.poolings, strict=True)
+      for _ in trunk.graph.output
+    ]
+    pooled = [pool(*both) for both in zip(maps, poolings, strict=True)]
+    return jnp.concatenate(pooled, axis=1)
+
+  def _run_trunks(self, images: jax.Array) -> tuple[jax.Array, ...]:
+    return tuple(
+      maps[name].astype(jnp.float32)
+      for trunk in self.trunks
       for maps in [trunk(images)]
       for name in trunk.graph.output
-    ]
-    return jnp.concatenate(features, axis=1)
+    )
 
   @property
   def sizes(self) -> tuple[int, ...]:
@@ -57,12 +84,27 @@ class FeatureExtractor:
     )
 
 
+def split_names(joined: str) -> tuple[str, ...]:
+  """The backbones of a text such as 'EfficientNetLite0+EfficientNetLite1'.
+
+  Raises:
+    UserError: one of them does not exist, or is there twice.
+  """
+  names = tuple(joined.split('+'))
+  for name in names:
+    backbones.get(name)
+  if len(set(names)) < len(names):
+    raise UserError(f'{joined}: name each backbone once')
+  return names
+
+
 def make(
   names: Sequence[str],
   weights: str | os.PathLike | Sequence[str | os.PathLike],
   image_size: int,
   preprocess: str,
   load: Callable[..., Any] = pretrained.load,
+  mirrored: bool = False,
 ) -> FeatureExtractor:
   """Whole backbones with their weights on the device.
 
@@ -74,6 +116,7 @@ def make(
     preprocess: 'imagenet' is what a backbone's ImageNet weights expect; 'scale'
       leaves images in [0, 1] as the authors of the paper did.
     load: loads weights as `pretrained.load` does.
+    mirrored: of `FeatureExtractor`; takes twice the time.
 
   Raises:
     UserError: no such backbone, weights or preprocessing, or no backbone at all.
@@ -87,7 +130,8 @@ def make(
     _make_trunk(backbone, which, image_size, preprocess, load)
     for backbone, which in zip(chosen, _one_for_each(weights, names), strict=True)
   )
-  return FeatureExtractor(trunks, tuple(backbone.pooling for backbone in chosen))
+  poolings = tuple(backbone.pooling for backbone in chosen)
+  return FeatureExtractor(trunks, poolings, mirrored)
 
 
 def _make_trunk(

@@ -126,13 +126,12 @@ def fit_images(
     UserError: no such method, backbone or weights, or a loss or score is not finite.
   """
   if reads_features(method):
+    names = feature_extractor.split_names(network.backbone)
     front = feature_extractor.make(
-      (network.backbone,), network.weights, network.image_size, network.preprocess
+      names, network.weights, network.image_size, network.preprocess
     )
     classes = (feature_extractor.run(front, images) for images in (minority, majority))
-    directions = feature_extractor.class_directions(
-      (network.backbone,), network.weights
-    )
+    directions = feature_extractor.class_directions(names, network.weights)
     return front, decide_features(method, *classes, rule, calibrate, seed, directions)
   player = state.make_player(
     backbones.get(network.backbone),

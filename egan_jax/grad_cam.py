@@ -14,7 +14,6 @@ from egan_jax.backbones.graph import LayerGraph
 from egan_jax.backbones.trunk import Trunk
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.models.pooled_head import PooledHead
-from egan_jax.models.pooling import pool
 from egan_jax.scorers import BOUNDARY, Scorer
 
 Maps = tuple[jax.Array, ...]
@@ -66,19 +65,7 @@ def _cut_at_maps(
     rest = scorer.replace(head=PooledHead(LayerGraph((), name), head.pooling))
     return maps, lambda maps: rest({name: maps[0]})
 
-  maps_and_poolings = [
-    (maps[name].astype(jnp.float32), pooling)
-    for trunk, pooling in zip(front.trunks, front.poolings, strict=True)
-    for maps in [trunk(images)]
-    for name in trunk.graph.output
-  ]
-  maps, poolings = zip(*maps_and_poolings, strict=True)
-
-  def score(maps: Maps) -> jax.Array:
-    pooled = [pool(*both) for both in zip(maps, poolings, strict=True)]
-    return scorer(jnp.concatenate(pooled, axis=1))
-
-  return maps, score
+  return front.maps(images), lambda maps: scorer(front.pool(maps))
 
 
 def _resize(contributions: jax.Array, image: jax.Array) -> jax.Array:

@@ -31,15 +31,13 @@ class Candidate:
     decisions: of every fold.
     scores: test scores `[F, T]`.
     front: from images to what the scorers read.
-    backbones: names of those in `front`.
-    fingerprint: SHA-256 of the backbone's weights before training.
+    backbones: of those in `front`, by name, SHA-256 of the weights before training.
   """
 
   decisions: Sequence[Decision]
   scores: np.ndarray
   front: Trunk | FeatureExtractor
-  backbones: tuple[str, ...]
-  fingerprint: str
+  backbones: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,10 +194,8 @@ def _decide_game(
       note = 'P(minority) is from images that the generator saw, which may flatter it'
       decision = dataclasses.replace(decision, notes=(*decision.notes, note))
     decisions.append(decision)
-  fingerprint = played.fingerprints['discriminator']
-  return Candidate(
-    decisions, played.scores, trunk, (config['discriminator_backbone'],), fingerprint
-  )
+  backbones = {config['discriminator_backbone']: played.fingerprints['discriminator']}
+  return Candidate(decisions, played.scores, trunk, backbones)
 
 
 def _decide_features(
@@ -209,21 +205,28 @@ def _decide_features(
   draws: Draws,
   rule: ThresholdRule,
 ) -> dict[str, Candidate]:
-  """Rivals on pooled features of the whole backbone."""
-  names = (config['discriminator_backbone'],)
+  """Rivals on pooled features of whole backbones."""
+  names = feature_extractor.split_names(
+    config['feature_backbones'] or config['discriminator_backbone']
+  )
   extractor = feature_extractor.make(
-    names, config['discriminator_weights'], config['image_size'], config['preprocess']
+    names,
+    config['discriminator_weights'],
+    config['image_size'],
+    config['preprocess'],
+    mirrored=config['mirror_images'],
   )
   run = functools.partial(feature_extractor.run, extractor)
   drawn = run(images.minority[draws.minority.ravel()])
   minority = drawn.reshape(*draws.minority.shape, -1)
   majority = run(take(images.majority, draws.majority))
   test = run(images.test) if len(images.test) else drawn[:0]
-  fingerprint = pretrained.fingerprint(extractor.trunks[0].variables)
+  fingerprints = [pretrained.fingerprint(trunk.variables) for trunk in extractor.trunks]
   directions = feature_extractor.class_directions(
     names, config['discriminator_weights']
   )
-  inputs = _Inputs(majority, minority, test, extractor, fingerprint)
+  backbones = dict(zip(names, fingerprints, strict=True))
+  inputs = _Inputs(majority, minority, test, extractor, backbones)
   return {
     name: _decide(config, rivals.get(name, directions), inputs, rule) for name in chosen
   }
@@ -249,7 +252,8 @@ def _decide_heads(
   majority = cache.compute(player.trunk, take(images.majority, draws.majority))
   minority = game.compute_folds(cache, player.trunk, images, draws)
   test = cache.compute(player.trunk, images.test)
-  inputs = _Inputs(majority, minority, test, player.trunk, player.fingerprint, training)
+  backbones = {config['discriminator_backbone']: player.fingerprint}
+  inputs = _Inputs(majority, minority, test, player.trunk, backbones, training)
   return {name: _decide(config, rivals.get(name), inputs, rule) for name in chosen}
 
 
@@ -261,7 +265,7 @@ class _Inputs:
   minority: Any
   test: Any
   front: Trunk | FeatureExtractor
-  fingerprint: str
+  backbones: Mapping[str, str]
   training: HeadTraining | None = None
 
 
@@ -283,10 +287,4 @@ def _decide(
     held_out_share=config['held_out_share'],
   )
   scores = [rival.score(decision.scorer, inputs.test) for decision in decisions]
-  return Candidate(
-    decisions,
-    np.stack(scores),
-    inputs.front,
-    (config['discriminator_backbone'],),
-    inputs.fingerprint,
-  )
+  return Candidate(decisions, np.stack(scores), inputs.front, inputs.backbones)

@@ -3,7 +3,8 @@
   python -m egan_jax.predict --model=RUN_OR_BUNDLE --images=PATH --output=scores.csv
 
 Images are a file, a folder, or a CSV file with a column `path`. An image that cannot
-be read gets a row that says why, and the command then ends with status 2. The library
+be read gets a row that says why, and the command then ends with status 2. With
+--abstain=SPECIFICITY a class is named only where the model can promise it. The library
 call is `Predictor`, on arrays and paths.
 """
 
@@ -26,15 +27,26 @@ from egan_jax import bundle as model_bundle
 from egan_jax import command_line
 from egan_jax.data import image_files
 from egan_jax.errors import UserError
-from egan_jax.predictor import BATCH_SIZE, UNREADABLE, Paths, Predictions, Predictor
+from egan_jax.predictor import (
+  ABSTAIN,
+  BATCH_SIZE,
+  UNREADABLE,
+  Paths,
+  Predictions,
+  Predictor,
+)
 
 COLUMNS = ('path', 'score', 'p_minority', 'decision', 'threshold', 'error')
+# One more if the model may abstain: it does from `threshold` to below this.
+MAJORITY_FROM = 'majority_from'
 
 
 def predict_to_file(
   predictor: Predictor, paths: Paths, output: str | os.PathLike
 ) -> tuple[collections.Counter, list[Path]]:
   """Writes a CSV file of `COLUMNS`, a row per image, whole or not at all.
+
+  If the predictor may abstain, a last column is `MAJORITY_FROM`.
 
   Args:
     predictor: the model.
@@ -54,7 +66,7 @@ def predict_to_file(
     contextlib.closing(predictor.stream(paths)) as batches,
   ):
     writer = csv.writer(file, lineterminator='\n')
-    writer.writerow(COLUMNS)
+    writer.writerow(COLUMNS if predictor.region is None else [*COLUMNS, MAJORITY_FROM])
     for predictions in batches:
       number = len(predictions.errors)
       of_batch = list(itertools.islice(remaining, number))
@@ -71,9 +83,11 @@ def predict_to_file(
 
 def _make_rows(paths: Paths, predictions: Predictions) -> Iterator[list[str]]:
   threshold = repr(predictions.threshold.value)
+  region = predictions.region
   for row, (path, error) in enumerate(zip(paths, predictions.errors, strict=True)):
     if error:
-      yield [os.fspath(path), '', '', UNREADABLE, '', error]
+      unknown = [] if region is None else ['']
+      yield [os.fspath(path), '', '', UNREADABLE, '', error, *unknown]
       continue
     p = predictions.p_minority
     yield [
@@ -84,6 +98,7 @@ def _make_rows(paths: Paths, predictions: Predictions) -> Iterator[list[str]]:
       predictions.decisions[row],
       threshold,
       '',
+      *([] if region is None else [repr(region.majority.value)]),
     ]
 
 
@@ -110,6 +125,20 @@ def _replace(path: Path) -> Iterator[IO[str]]:
       temporary.unlink(missing_ok=True)
 
 
+def _describe_cuts(predictor: Predictor) -> str:
+  """Where the scores are cut, and what that promises."""
+  bundle, cut, region = predictor.bundle, predictor.threshold, predictor.region
+  if region is None:
+    return f'threshold {cut.value:.6g}: {cut.promise}'
+  minority, majority = bundle.minority_class, bundle.majority_class
+  return (
+    f'below {cut.value:.6g} {minority}, from {region.majority.value:.6g} on {majority},'
+    f' in between {ABSTAIN}\n'
+    f'{ABSTAIN} counted as {majority}: {cut.promise}\n'
+    f'{ABSTAIN} counted as {minority}: {bundle.threshold.promise}'
+  )
+
+
 def run_command() -> None:
   """The command; its flags are defined here, not in whoever imports this module."""
   model = flags.DEFINE_string('model', None, "A model's folder or a run's workdir.")
@@ -123,15 +152,27 @@ def run_command() -> None:
   target_specificity = flags.DEFINE_float(
     'target_specificity', None, 'Or the share of the majority to be called majority.'
   )
+  abstain = flags.DEFINE_float(
+    'abstain',
+    None,
+    'Or the share of the majority not to be called minority by a model that promises a'
+    ' sensitivity: it names no class where it cannot keep both.',
+  )
   explain = flags.DEFINE_string(
     'explain', None, 'A folder for pictures of why each decision was made.'
   )
 
   def main() -> None:
+    if explain.value and abstain.value is not None:
+      raise UserError('give --explain or --abstain: a picture explains a class')
     bundle = model_bundle.load(model.value)
     paths = image_files.find_images(images.value)
     predictor = Predictor(
-      bundle, threshold.value, target_specificity.value, min(BATCH_SIZE, len(paths))
+      bundle,
+      threshold.value,
+      target_specificity.value,
+      min(BATCH_SIZE, len(paths)),
+      abstain.value,
     )
     counts, readable = predict_to_file(predictor, paths, output.value)
     if explain.value:
@@ -141,7 +182,7 @@ def run_command() -> None:
       explanations.explain(decided_by, readable, explain.value)
     decided = ', '.join(f'{number} {name}' for name, number in counts.most_common())
     print(f'{len(paths)} images: {decided}; in {output.value}')
-    print(f'threshold {predictor.threshold.value:.6g}: {predictor.threshold.promise}')
+    print(_describe_cuts(predictor))
     if len(readable) < len(paths):
       sys.exit(2)
 

@@ -18,9 +18,10 @@ from egan_jax.data import image_files
 from egan_jax.data.batches import Images, padded_batches
 from egan_jax.errors import UserError
 from egan_jax.evaluation import thresholds
-from egan_jax.evaluation.thresholds import Threshold
+from egan_jax.evaluation.thresholds import AbstainRegion, Threshold
 
 BATCH_SIZE = 32
+ABSTAIN = 'abstain'
 UNREADABLE = 'unreadable'
 
 Paths = Sequence[str | os.PathLike]
@@ -36,9 +37,11 @@ class Predictions:
   Attributes:
     scores: float32 `[N]`; below the threshold means minority. NaN without an image.
     p_minority: P(minority) float64 `[N]`, or None if the model is not calibrated.
-    decisions: `[N]` the name of a class, or 'unreadable'.
-    threshold: where the scores were cut.
+    decisions: `[N]` the name of a class, 'abstain' or 'unreadable'.
+    threshold: below it means minority.
     errors: `[N]` why an image could not be read, else ''.
+    region: the two cuts between which the decision is 'abstain', the threshold the
+      lower one; None if every image is decided.
   """
 
   scores: np.ndarray
@@ -46,6 +49,7 @@ class Predictions:
   decisions: list[str]
   threshold: Threshold
   errors: list[str]
+  region: AbstainRegion | None = None
 
 
 class Predictor:
@@ -53,7 +57,8 @@ class Predictor:
 
   Attributes:
     bundle: the model.
-    threshold: where scores are cut.
+    threshold: below it means minority.
+    region: the two cuts if the model may abstain, the threshold the lower one.
     batch_size: images that are computed at once, always as many.
   """
 
@@ -63,6 +68,7 @@ class Predictor:
     threshold: float | None = None,
     target_specificity: float | None = None,
     batch_size: int = BATCH_SIZE,
+    abstain: float | None = None,
   ):
     """Loads a model.
 
@@ -72,17 +78,28 @@ class Predictor:
       target_specificity: or the share of majority images to be called majority, by
         which to choose one (`thresholds.target_specificity`).
       batch_size: changes the scores by rounding only.
+      abstain: or the share of majority images not to be called minority, while the
+        model's own threshold keeps promising a sensitivity: no class is named between
+        the two cuts (`choose_region`).
 
     Raises:
-      UserError: there is no such model; both or impossible cuts; the model keeps too
-        few held-out scores for the specificity; or the batch size is below 1.
+      UserError: there is no such model; more than one cut or an impossible one; the
+        model keeps too few held-out scores for the specificity, or promises no
+        sensitivity to abstain by; or the batch size is below 1.
     """
     if batch_size < 1:
       raise UserError(f'batch_size={batch_size}: it must be at least 1')
     if not isinstance(model, Bundle):
       model = model_bundle.load(model)
     self.bundle = model
-    self.threshold = choose_threshold(model, threshold, target_specificity)
+    self.region = None
+    if abstain is None:
+      self.threshold = choose_threshold(model, threshold, target_specificity)
+    elif threshold is not None or target_specificity is not None:
+      raise UserError('give abstain, a threshold or a target_specificity: one of them')
+    else:
+      self.region = choose_region(model, abstain)
+      self.threshold = self.region.minority
     self.batch_size = batch_size
     self._networks = jax.device_put((model.front, model.scorer))
 
@@ -182,20 +199,22 @@ class Predictor:
       error or ('' if finite else 'has a score that is not finite')
       for error, finite in zip(errors, np.isfinite(scores), strict=True)
     ]
-    names = np.where(
-      self.threshold.calls_minority(scores),
-      bundle.minority_class,
-      bundle.majority_class,
-    )
+    region = self.region or AbstainRegion(self.threshold, self.threshold)
+    names = {
+      'minority': bundle.minority_class,
+      'majority': bundle.majority_class,
+      ABSTAIN: ABSTAIN,
+    }
     return Predictions(
       scores=scores,
       p_minority=calibration and calibration.probabilities(scores, bundle.prior),
       decisions=[
-        UNREADABLE if error else str(name)
-        for name, error in zip(names, errors, strict=True)
+        UNREADABLE if error else names[side]
+        for side, error in zip(region.decide(scores), errors, strict=True)
       ],
       threshold=self.threshold,
       errors=errors,
+      region=self.region,
     )
 
 
@@ -221,6 +240,26 @@ def choose_threshold(
   return thresholds.target_specificity(
     bundle.held_out_scores, target_specificity, bundle.held_out_folds
   )
+
+
+def choose_region(bundle: Bundle, specificity: float) -> AbstainRegion:
+  """Where a model names no class, so that it keeps two promises at once.
+
+  Args:
+    bundle: a model whose own threshold promises a sensitivity.
+    specificity: share of majority images not to be called minority, in (0, 1).
+
+  Raises:
+    UserError: its threshold promises something else; or as of `choose_threshold`.
+  """
+  if bundle.threshold.rule != 'target_sensitivity':
+    raise UserError(
+      "to abstain takes a model whose threshold promises a sensitivity, and this one's"
+      f' is by {bundle.threshold.rule}: train with --config.threshold=target_sensitivity'
+      ' and, if that gives way for too few images, a lower --config.target_sensitivity'
+    )
+  strict = choose_threshold(bundle, target_specificity=specificity)
+  return thresholds.abstain_between(strict, bundle.threshold)
 
 
 # Networks are pytrees: a second predictor of the same layers compiles nothing.

@@ -120,7 +120,7 @@ def describe_decision(
     oracle: whether test labels chose the last epoch.
 
   Returns:
-    `label` (the protocol), `method`, `why`, `threshold_rule`, `promise` (of the first
+    `label` (the protocol), `method`, `backbones`, `why`, `threshold_rule`, `promise` (of the first
     fold, whose model is kept), `thresholds` (one per fold), `notes`, and `metrics`
     as of `intervals.over_draws`, over folds; None where the test set lacks a class.
   """
@@ -129,6 +129,7 @@ def describe_decision(
   return {
     'label': ORACLE_DECISION_LABEL if oracle else DECISION_LABEL,
     'method': outcome.method,
+    'backbones': list(outcome.chosen.backbones),
     'why': outcome.why,
     'threshold_rule': decisions[0].threshold.rule,
     'promise': decisions[0].threshold.promise,
@@ -200,7 +201,7 @@ def _describe_weights(outcome: Outcome, played: Played | None) -> dict[str, str]
   """SHA-256 of the backbones' weights before training."""
   if played is not None:
     return played.fingerprints
-  return {'discriminator': outcome.chosen.fingerprint}
+  return dict(outcome.chosen.backbones)
 
 
 def _make_bundle(
@@ -211,7 +212,7 @@ def _make_bundle(
   first = candidate.decisions[0]
   model = Bundle(
     method=outcome.method,
-    backbones=candidate.backbones,
+    backbones=tuple(candidate.backbones),
     fine_tune_layers=config['fine_tune_layers'],
     image_size=config['image_size'],
     preprocess=config['preprocess'],

@@ -8,6 +8,7 @@ float32 on every device.
 """
 
 import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -104,6 +105,19 @@ def from_discriminator(network: NetworkState, player: Player) -> Scorer:
   )
 
 
+def log_likelihood_ratio(scorer: Scorer, features: np.ndarray) -> np.ndarray | None:
+  """Of the majority to the minority `[B]`, by methods that model both, be it in part.
+
+  Args:
+    scorer: fitted.
+    features: float32 `[B, C]`.
+  """
+  if scorer.kind not in _PLDA_IN:
+    return None
+  arrays = functools.reduce(operator.getitem, _PLDA_IN[scorer.kind], scorer.arrays)
+  return np.asarray(two_covariance.score_plda(arrays, features))
+
+
 def score_constant(arrays: Arrays, features: jax.Array) -> jax.Array:
   """`value`, whatever the features `[B, C]`."""
   return jnp.broadcast_to(arrays['value'], features.shape[:1])
@@ -145,6 +159,19 @@ def score_mahalanobis(arrays: Arrays, features: jax.Array) -> jax.Array:
   return -jnp.sum(whitened**2, axis=1)
 
 
+def score_fusion(arrays: Arrays, features: jax.Array) -> jax.Array:
+  """`plda_knn` plus, weighed, a `logistic` line on the features' roots.
+
+  Each less its mean on held-out majority images, in their deviations.
+  """
+  together = two_covariance.score_plda_knn(arrays['plda_knn'], features)
+  roots = two_covariance.raise_to(features, arrays['plda_knn']['plda']['power'])
+  log_odds = score_linear(arrays['logistic'], roots)
+  return (together - arrays['plda_knn_mean']) / arrays['plda_knn_deviation'] + arrays[
+    'logistic_weight'
+  ] * (log_odds - arrays['logistic_mean']) / arrays['logistic_deviation']
+
+
 def score_head_logit(arrays: Arrays, boundary: Any, head: PooledHead) -> jax.Array:
   """The last unit of a discriminator with `params` and `batch_stats`."""
   unit = arrays['params']['score']
@@ -175,10 +202,13 @@ KINDS: dict[str, Callable[..., jax.Array]] = {
   'mahalanobis': score_mahalanobis,
   'plda': two_covariance.score_plda,
   'plda_knn': two_covariance.score_plda_knn,
+  'fusion': score_fusion,
   'head_logit': score_head_logit,
   'head_sigmoid': score_head_sigmoid,
   'head_distance': score_head_distance,
 }
+# Where the arrays of 'plda' are in those of a kind.
+_PLDA_IN = {'plda': (), 'plda_knn': ('plda',), 'fusion': ('plda_knn', 'plda')}
 _OF_BOUNDARY = frozenset({'head_logit', 'head_sigmoid', 'head_distance'})
 
 

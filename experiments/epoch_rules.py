@@ -8,12 +8,14 @@ Each game holds a fifth of its majority and of its minority images back. After e
 epoch the discriminator and a running average of its parameters score these and the
 test images; the scores go to DIR, one file per setting and seed, and a game whose
 file is there is not played again. The report judges every rule of
-`egan_jax.evaluation.epoch_choice` on all games that are there.
+`egan_jax.evaluation.epoch_choice` on all games that are there; of a setting without
+any, what was reported before stays.
 """
 
 import dataclasses
 import functools
 import io
+import json
 import sys
 import time
 from pathlib import Path
@@ -81,7 +83,7 @@ def play(
     float32 `[2, epochs, folds, images]`, by the discriminator as it is and by the
     running average, as `held_out` (majority), `left_out`
     (minority; each fold its own) and `test`; `is_minority` `[images]` of the test;
-    `seconds` of training and scoring.
+    `seconds` of training and scoring; `environment`, where that was, as JSON.
   """
   images = sources.load(setting.dataset, data_dir, *setting.classes)
   num_minority, num_majority = setting.num_images
@@ -127,6 +129,7 @@ def play(
     **scores,
     'is_minority': images.test_is_minority,
     'seconds': np.array(time.perf_counter() - start),
+    'environment': np.array(json.dumps(environment.describe_environment())),
   }
 
 
@@ -211,19 +214,19 @@ def main() -> None:
 
 
 def _report(runs: Path) -> None:
-  settings = {}
+  before, settings = epoch_report.read(), {}
   for name, setting in SETTINGS.items():
     games = find_games(runs, name, _NUM_EPOCHS.value)
     if games:
       settings[name] = epoch_report.judge(setting.title, games)
+    elif name in before:
+      settings[name] = before[name]
   epoch_report.write(
     {
       'command': 'python -m experiments.epoch_rules --setting=SETTING'
       ' --data_dir=DATA_DIR --runs=DIR, then --report --runs=DIR',
-      'environment': environment.describe_environment(),
       'held_back': HELD_BACK,
       'decay': DECAY,
-      'num_epochs': _NUM_EPOCHS.value,
       'settings': settings,
     }
   )

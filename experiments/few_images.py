@@ -24,9 +24,9 @@ from egan_jax import feature_extractor, rivals, two_covariance
 from egan_jax.errors import UserError
 from egan_jax.evaluation import metrics, thresholds
 from egan_jax.evaluation.thresholds import Threshold
-from egan_jax.rivals import decision, held_out, plda
+from egan_jax.rivals import decision, fusion, held_out
 from egan_jax.rivals.decision import ThresholdRule
-from egan_jax.scorers import Scorer
+from egan_jax.scorers import Scorer, score_linear
 from experiments import few_images_store, few_images_tables
 
 RESULT = Path(__file__).parent / 'results' / 'few_images.json'
@@ -38,29 +38,36 @@ PROBLEMS = {
   'chest X-ray': ('xray', 'PNEUMONIA', 'NORMAL', (1, 2, 10, 30)),
 }
 NUM_FOLDS = 5
-CHEAP_RIVALS = ('nearest_class_mean', 'class_mean_and_knn')
+_NUM_FEATURES = 1280  # of the last map
+RIVALS = ('nearest_class_mean', 'logistic_balanced')
+OTHER_RIVALS = ('class_mean_and_knn',)
 ONE_CLASS_RIVALS = ('one_class_knn', 'mahalanobis')
-REGRESSIONS = ('logistic_balanced', 'logistic_logit_adjusted', 'smote_logistic')
+SLOW_REGRESSIONS = ('logistic_logit_adjusted', 'smote_logistic')
 
 
 class Problem:
   """Features of a problem: majority, minority in the order of drawing, and test."""
 
-  def __init__(self, name: str, backbones: Sequence[str], size: int, folder: str):
+  def __init__(
+    self, name: str, backbones: Sequence[str], size: int, folder: str, mirrored: bool
+  ):
     dataset, minority, majority, self.numbers = PROBLEMS[name]
 
     def load(label, split):
-      return np.concatenate(
+      views = [
         [
-          few_images_store.load(folder, dataset, label, split, backbone, size)[
-            :, : feature_counts[backbone]
-          ]
+          few_images_store.load(folder, dataset, label, split, backbone, size, flipped)
           for backbone in backbones
+        ]
+        for flipped in (False, True)[: 1 + mirrored]
+      ]
+      return np.mean(
+        [
+          np.concatenate([f[:, :_NUM_FEATURES] for f in view], axis=1) for view in views
         ],
-        axis=1,
+        axis=0,
       )
 
-    feature_counts = {backbone: 1280 for backbone in backbones}
     self.majority = load(majority, 'train')
     pool = load(minority, 'train')
     if dataset == 'cifar100':
@@ -80,11 +87,13 @@ class Problem:
 
 
 def score_draws(scorers: Sequence[Scorer], features: np.ndarray) -> dict:
-  """Scores `[D, N]` of 'plda_knn' scorers fitted together, and of their 'plda' part.
+  """Scores `[D, N]` of 'fusion' scorers fitted together, and of their parts.
 
   What `Scorer.scores` gives, but what the draws share is computed once.
   """
-  first = scorers[0].arrays
+  arrays = [scorer.arrays for scorer in scorers]
+  of_knn = [a['plda_knn'] for a in arrays]
+  first = of_knn[0]
   z = two_covariance.raise_to(jnp.asarray(features), first['plda']['power'])
   projected = np.asarray((z - first['plda']['centre']) @ first['plda']['projection'])
   knn = np.concatenate(
@@ -93,27 +102,36 @@ def score_draws(scorers: Sequence[Scorer], features: np.ndarray) -> dict:
       for i in range(0, len(features), 500)
     ]
   )
-  alone = np.stack([_evaluate(s.arrays['plda'], projected) for s in scorers])
+  alone = np.stack([_evaluate(a['plda'], projected) for a in of_knn])
+  together = np.stack(
+    [
+      (ratio - a['plda_mean']) / a['plda_deviation']
+      + a['knn_weight'] * (knn - a['knn_mean']) / a['knn_deviation']
+      for ratio, a in zip(alone, of_knn, strict=True)
+    ]
+  )
   fused = [
-    (ratio - a['plda_mean']) / a['plda_deviation']
-    + a['knn_weight'] * (knn - a['knn_mean']) / a['knn_deviation']
-    for ratio, a in zip(alone, (s.arrays for s in scorers), strict=True)
+    (scores - a['plda_knn_mean']) / a['plda_knn_deviation']
+    + a['logistic_weight']
+    * (score_linear(a['logistic'], z) - a['logistic_mean'])
+    / a['logistic_deviation']
+    for scores, a in zip(together, arrays, strict=True)
   ]
-  return {'plda': alone, 'plda_knn': np.stack(fused)}
+  return {'plda': alone, 'plda_knn': together, 'fusion': np.stack(fused)}
 
 
 _score_neighbors = jax.jit(two_covariance.score_neighbors)
 _evaluate = jax.jit(two_covariance.evaluate)
 
 
-def run_plda(
+def run_fusion(
   problem: Problem,
   directions: np.ndarray | None,
   num_draws: int,
   expected_f1: bool = True,
 ) -> dict[tuple[str, int], list[dict]]:
-  """Rows per draw of 'plda' and 'plda_knn', by method and number of images."""
-  rival = plda.rival('plda_knn', directions, remembered=NUM_FOLDS + 1)
+  """Rows per draw of 'fusion' and its parts, by method and number of images."""
+  rival = fusion.rival(directions, remembered=NUM_FOLDS + 1)
   folds = list(KFold(NUM_FOLDS, shuffle=True, random_state=0).split(problem.majority))
   results = {}
   for n in problem.numbers:
@@ -132,7 +150,7 @@ def run_plda(
     for draw, scorer in enumerate(scorers):
       for name in test:
         cuts = {'f1': _five_percent(left[name][draw])}
-        if expected_f1 and name == 'plda_knn' and n > 1:
+        if expected_f1 and name == 'fusion' and n > 1:
           cuts['f1_expected'] = _expected_f1(
             scorer,
             left[name][draw],
@@ -206,12 +224,18 @@ def _run_problem(
 ) -> None:
   backbones = options.backbones.value.split('+')
   try:
-    problem = Problem(name, backbones, int(size), options.features_dir.value)
+    problem = Problem(
+      name,
+      backbones,
+      int(size),
+      options.features_dir.value,
+      options.mirrored.value,
+    )
   except FileNotFoundError as error:
     print(error)
     return
   jobs: dict[str, Callable] = {
-    'plda': lambda: run_plda(
+    'fusion': lambda: run_fusion(
       problem,
       feature_extractor.class_directions(backbones, 'imagenet'),
       options.draws.value,
@@ -219,18 +243,17 @@ def _run_problem(
     )
   }
   others = {
-    **dict.fromkeys(CHEAP_RIVALS[:1], options.draws.value),
-    **dict.fromkeys(
-      CHEAP_RIVALS[1:], options.draws.value if options.others.value else 0
-    ),
+    **dict.fromkeys(RIVALS, options.draws.value),
+    **dict.fromkeys(OTHER_RIVALS, options.draws.value if options.others.value else 0),
     **dict.fromkeys(ONE_CLASS_RIVALS, 1 if options.others.value else 0),
-    **dict.fromkeys(REGRESSIONS, options.regression_draws.value),
+    **dict.fromkeys(SLOW_REGRESSIONS, options.regression_draws.value),
   }
   for rival, draws in others.items():
     if draws:
       jobs[rival] = lambda rival=rival, draws=draws: run_rival(problem, rival, draws)
+  mirrored = ' mirrored' if options.mirrored.value else ''
   for method, job in jobs.items():
-    keys = f'{name}|{options.backbones.value}|{size}'
+    keys = f'{name}|{options.backbones.value}{mirrored}|{size}'
     if any(key.startswith(f'{keys}|{method}|') for key in stored):
       continue
     try:
@@ -257,9 +280,14 @@ def run_command() -> None:
     backbones=flags.DEFINE_string(
       'backbones', 'EfficientNetLite0', 'One, or several joined by +.'
     ),
+    mirrored=flags.DEFINE_bool(
+      'mirrored',
+      False,
+      'Whether features are the mean of an image and its mirror image.',
+    ),
     draws=flags.DEFINE_integer('draws', 20, 'Of the minority images.'),
     regression_draws=flags.DEFINE_integer(
-      'regression_draws', 0, 'Of the logistic regressions, which take minutes a draw.'
+      'regression_draws', 0, 'Of the regressions that take minutes a draw.'
     ),
     others=flags.DEFINE_bool('others', True, 'Whether one-class and kNN rivals run.'),
     expected=flags.DEFINE_bool('expected_f1', True, 'Whether that rule is tried too.'),

@@ -6,7 +6,7 @@
 Chunks of 250 images are files of their own, so a stopped command goes on where it
 was. Of the CIFAR-10 minority only the first 2,000 training images of a fixed order
 are there: 20 draws of 100. Beside the pooled last map, the first columns, chunks have
-intermediate maps, pooled too.
+intermediate maps, pooled too. Every image is there as it is and mirrored.
 """
 
 import io
@@ -39,6 +39,7 @@ _DATA_DIR = flags.DEFINE_string('data_dir', '', 'The TFDS data folder.')
 _XRAY_DIR = flags.DEFINE_string('xray_dir', '', 'Holds train/NORMAL and so on.')
 _BACKBONES = flags.DEFINE_list('backbones', list(MAPS), 'In this order.')
 _SIZES = flags.DEFINE_list('sizes', ['224', '96', '32'], 'In pixels, in this order.')
+_MIRRORED = flags.DEFINE_bool('mirrored', True, 'Whether mirror images, too.')
 _BATCH_SIZE = flags.DEFINE_integer('batch_size', 16, 'Images per batch.')
 
 
@@ -137,11 +138,8 @@ def main(_: list[str]) -> None:
   for size in map(int, _SIZES.value):
     for name in _BACKBONES.value:
       made = extractor(name, size)
-      for flipped in (False, True):
+      for flipped in (False, True)[: 1 + _MIRRORED.value]:
         for which in EVERYTHING:
-          # Flips are for the few minority images only.
-          if flipped and (which[2] == 'test' or which[1] in (1, 3, 'NORMAL')):
-            continue
           for stem in extract(
             folder,
             which,

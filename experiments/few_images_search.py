@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags
-from sklearn.metrics import roc_auc_score
 
 from egan_jax import feature_extractor, two_covariance
 from egan_jax.two_covariance import Covariances
 from experiments import few_images_store
+from experiments.few_images_measures import measure
 
 RESULT = Path(__file__).parent / 'results' / 'few_images_search.json'
 PAIRS = ((3, 4), (4, 3), (2, 3), (1, 4), (3, 2), (4, 1))
@@ -63,21 +63,6 @@ def mixture(one, other, log_odds: float):
   return lambda y: -np.logaddexp(-one(y), -other(y) + log_odds)
 
 
-def best_f1(of_minority: np.ndarray, of_majority: np.ndarray) -> float:
-  cuts = np.append(np.concatenate([of_minority, of_majority]), np.inf)
-  found, alarms = (
-    np.searchsorted(np.sort(scores), cuts) / len(scores)
-    for scores in (of_minority, of_majority)
-  )
-  return float(np.max(2 * found / (found + alarms + 1)))
-
-
-def _measure(of_minority: np.ndarray, of_majority: np.ndarray) -> tuple[float, float]:
-  scores = np.concatenate([of_minority, of_majority])
-  auroc = roc_auc_score(np.arange(len(scores)) >= len(of_minority), scores)
-  return float(auroc), best_f1(of_minority, of_majority)
-
-
 def search_pair(
   majority: np.ndarray,
   minority: np.ndarray,
@@ -106,12 +91,12 @@ def search_pair(
           _standardise(part, parts[1]) + weight * _standardise(near, knn[1])
           for part, near in zip(parts, knn, strict=True)
         )
-        results.setdefault((f'kNN {weight}', n), []).append(_measure(*fused))
+        results.setdefault((f'kNN {weight}', n), []).append(measure(*fused))
       mixed = mixture(score, prior, -2.0)
       scale = scale_by_evidence(model.variances, images)
       scaled = ratio(scale * model.variances, images, n)
       for name, variant in (('mixture', mixed), ('evidence', scaled)):
-        row = _measure(variant(others), variant(of_rest))
+        row = measure(variant(others), variant(of_rest))
         results.setdefault((name, n), []).append(row)
   return results
 

@@ -8,6 +8,10 @@ A run whose workdir is finished in DIR is read, one that was stopped resumes, an
 that is missing is played (--noplay: left out). What was measured is added to
 experiments/results/table_cells.json; each table and figure goes beside it as JSON,
 Markdown and PNG. --all renders everything that is stored, and docs/results.md.
+
+Table 6 is of CheXpert if DATA_DIR, a TFDS data folder, has it where TFDS wants it (see
+`egan_jax.data.chexpert`), and else of the public chest X-rays, DATA_DIR being the folder
+with their train/ and test/.
 """
 
 from pathlib import Path
@@ -17,13 +21,13 @@ from absl import flags
 from egan_jax import command_line
 from egan_jax.errors import UserError
 from experiments.paper import figures, paper_figures, rival_runs, store, writing
-from experiments.paper.cells import PAIRS, Cell
+from experiments.paper.cells import PAIRS, Cell, choose_chest_pair
 
 _TABLE = flags.DEFINE_multi_integer('table', [], 'Of the paper: 1 to 6.')
 _FIGURE = flags.DEFINE_multi_integer('figure', [], 'Of the paper: 2, 4 or 5.')
 _ALL = flags.DEFINE_bool('all', False, 'Render what is stored; measure nothing.')
 _DATA_DIR = flags.DEFINE_string(
-  'data_dir', '', 'TFDS data folder; for table 6 the folder with train/ and test/.'
+  'data_dir', '', 'TFDS data folder; or for table 6 one with train/ and test/.'
 )
 _RUNS = flags.DEFINE_string('runs', None, 'Folder of the runs.')
 _PLAY = flags.DEFINE_bool('play', True, 'Whether to play runs that are missing.')
@@ -42,7 +46,7 @@ _PAIRS_OF_TABLE = {
   3: ['cifar100_0_1'],
   4: [],
   5: ['cifar10_0_1', 'cifar100_0_1'],
-  6: ['chest_xray'],
+  6: [],  # whichever is there
 }
 _RATIOS_OF_TABLE = {1: ['1000'], 2: ['2500'], 3: ['50'], 6: ['36']}
 # A table whose cells a figure draws.
@@ -54,8 +58,11 @@ def list_cells(table: int) -> list[Cell]:
   networks = [(_BACKBONE.value, _BACKBONE.value)]
   if table == 3:
     networks = [row[:2] for row in paper_figures.TABLE_3]
+  pairs = _PAIRS_OF_TABLE[table]
+  if table == 6:
+    pairs = [choose_chest_pair(_DATA_DIR.value)]
   cells = []
-  for pair in _PAIRS.value or _PAIRS_OF_TABLE[table]:
+  for pair in _PAIRS.value or pairs:
     if pair not in PAIRS:
       raise UserError(f'unknown pair {pair!r}: choose one of {", ".join(PAIRS)}')
     ratios = _RATIOS.value or _RATIOS_OF_TABLE.get(table) or PAIRS[pair].sizes

@@ -1,4 +1,6 @@
 import os
+import tempfile
+from collections.abc import Iterator
 
 # Before Keras is imported anywhere: the peers of the parity tests run on JAX.
 os.environ['KERAS_BACKEND'] = 'jax'
@@ -11,40 +13,43 @@ import pytest
 
 from egan_jax import backbones
 from egan_jax.backbones import Backbone
-from egan_jax.backbones.graph import LayerTable
+from egan_jax.state import Player
+from tests import small_runs
 
 
-def _tiny_layers():
-  """Seven layers with every kind of frozen variable and a branch across cuts."""
-  table = LayerTable()
-  table.add('conv1', 'convolution', features=8, size=3, strides=2, padding='SAME')
-  table.add('bn1', 'batch_norm', epsilon=1e-3)
-  branch = table.add('relu1', 'relu')
-  table.add('pool1', 'max_pool', size=2, strides=2)
-  table.add('conv2', 'convolution', features=8, size=3, padding='SAME')
-  table.add('bn2', 'batch_norm', epsilon=1e-3)
-  pooled = table.add('relu2', 'relu')
-  table.add('pool2', 'max_pool', branch, size=2, strides=2)
-  table.add('concat', 'concatenate', pooled, 'pool2')
-  table.add('conv3', 'convolution', features=12, size=1)
-  table.add('bn3', 'batch_norm', epsilon=1e-3)
-  table.add('relu3', 'relu')
-  return table.layers
+def pytest_configure(config):
+  """Here and in the processes that tests start, compiling costs as little as it can.
+
+  Programs as small as those of the tests compile faster than they gain by being fast,
+  and each is compiled for the first test that needs it. With
+  JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment they are what a user runs.
+  """
+  folder = tempfile.TemporaryDirectory(prefix='egan_jax_tests_')
+  config.add_cleanup(folder.cleanup)
+  for name, value in {
+    'jax_disable_most_optimizations': True,
+    'jax_compilation_cache_dir': folder.name,
+    'jax_persistent_cache_min_compile_time_secs': 0.0,
+  }.items():
+    if name.upper() not in os.environ:
+      os.environ[name.upper()] = str(value)
+      jax.config.update(name, value)
 
 
 @pytest.fixture(scope='session')
 def tiny_backbone() -> Backbone:
-  return Backbone('Tiny', _tiny_layers(), preprocessing='none')
+  return small_runs.make_tiny_backbone()
 
 
-@pytest.fixture
-def tiny_registered(monkeypatch, tiny_backbone) -> str:
-  """Registers the tiny backbone under its name for one test."""
+@pytest.fixture(scope='module')
+def tiny_registered(tiny_backbone) -> Iterator[str]:
+  """Registers the tiny backbone under its name while a module's tests run."""
   get = backbones.get
-  monkeypatch.setattr(
-    backbones, 'get', lambda name: tiny_backbone if name == 'Tiny' else get(name)
-  )
-  return 'Tiny'
+  with pytest.MonkeyPatch.context() as monkeypatch:
+    monkeypatch.setattr(
+      backbones, 'get', lambda name: tiny_backbone if name == 'Tiny' else get(name)
+    )
+    yield 'Tiny'
 
 
 @pytest.fixture(scope='session')
@@ -60,6 +65,11 @@ def tiny_variables(tiny_backbone):
     ),
     variables,
   )
+
+
+@pytest.fixture(scope='session')
+def tiny_player(tiny_variables) -> Player:
+  return small_runs.make_tiny_player(tiny_variables)
 
 
 @pytest.fixture(scope='session')

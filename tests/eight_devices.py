@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from egan_jax import compiled_steps, game, parallel, steps, train
-from egan_jax import config as egan_config
 from egan_jax import state as egan_state
 from egan_jax.checkpoints import Checkpoints
 from egan_jax.errors import UserError
 from egan_jax.parallel import ROWS, Layout
 from egan_jax.reporting import report, run_files
+from tests import small_runs
+from tests.comparing import assert_close
 
 NUM_DEVICES = 8
 NUM_FOLDS, NUM_MINORITY, NUM_MAJORITY, BATCH, NUM_EPOCHS = 3, 4, 11, 4, 3
@@ -23,12 +24,8 @@ COLLECTIVES = 'all-reduce|all-gather|all-to-all|collective-permute|reduce-scatte
 
 
 @pytest.fixture(scope='module', autouse=True)
-def eight_devices(tmp_path_factory):
+def eight_devices():
   assert len(jax.devices()) == NUM_DEVICES
-  # Small networks compile faster than they gain; the same program compiles once.
-  jax.config.update('jax_disable_most_optimizations', True)
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
-  jax.config.update('jax_compilation_cache_dir', str(tmp_path_factory.mktemp('cache')))
 
 
 def _on_one_device(num_rows, majority_devices=1):
@@ -88,16 +85,7 @@ class Setting:
   Dropout, a last batch that is not full, and folds of which one has stopped.
   """
 
-  def __init__(self, backbone, variables):
-    player = egan_state.make_player(
-      backbone,
-      'imagenet',
-      4,
-      'scale',
-      16,
-      jax.random.key(0),
-      load=lambda name, path: variables,
-    )
+  def __init__(self, player):
     self.trunk = _in_double(player.trunk)
     rng = np.random.default_rng(0)
 
@@ -132,9 +120,9 @@ def _in_double(tree):
 
 
 @pytest.fixture(scope='module')
-def setting(tiny_backbone, tiny_variables):
+def setting(tiny_player):
   with jax.enable_x64(True):
-    yield Setting(tiny_backbone, tiny_variables)
+    yield Setting(tiny_player)
 
 
 @pytest.fixture(scope='module')
@@ -205,9 +193,7 @@ def halved(setting):
 def test_same_numbers_as_on_one_device(name, request, expected):
   ours = request.getfixturevalue(name).result
   assert jax.tree.structure(ours) == jax.tree.structure(expected)
-  for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
-    scale = max(1.0, float(np.abs(b).max()))
-    np.testing.assert_allclose(a, b, atol=1e-7 * scale, rtol=0)
+  assert_close(ours, expected, 1e-7, smallest_scale=1.0)
 
 
 def _find_collectives(program):
@@ -226,28 +212,7 @@ def test_halves_of_a_batch_meet_within_a_fold_only(halved):
     assert re.search(r'replica_groups=(\[3,2\]<=\[6\]|{{0,1},{2,3},{4,5}})', line), line
 
 
-def _make_config(**changes):
-  config = egan_config.default()
-  config.update(
-    dataset='digits',
-    minority_class=8,
-    majority_class=3,
-    num_minority=3,
-    num_majority=20,
-    num_folds=3,
-    num_epochs=4,
-    batch_size=8,
-    learning_rate=1e-3,
-    checkpoint_every=2,
-    image_size=16,
-    fine_tune_layers=4,
-    generator_backbone='Tiny',
-    discriminator_backbone='Tiny',
-    generator_weights='none',
-    discriminator_weights='none',
-  )
-  config.update(changes)
-  return config
+_make_config = functools.partial(small_runs.make_config, num_folds=3, num_epochs=4)
 
 
 class TestWholeRun:
@@ -283,8 +248,7 @@ class TestWholeRun:
     assert resumed['resumed_from_epoch'] == 2
     train.train_and_evaluate(_make_config(), tmp_path / 'whole')
     ours, theirs = (
-      run_files.read_records(tmp_path / name / 'metrics.jsonl')
-      for name in ('run', 'whole')
+      small_runs.read_records(tmp_path / name) for name in ('run', 'whole')
     )
     assert len(ours) == len(theirs) == 3 * 4
     for a, b in zip(ours, theirs, strict=True):

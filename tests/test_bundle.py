@@ -196,6 +196,15 @@ def test_a_scorer_of_features_survives_to_the_bit(
   _check_same(bundle.load(tmp_path / 'model'), saved)
 
 
+def test_mirrored_features_survive_to_the_bit(of_features, tmp_path):
+  front = of_features.front.replace(mirrored=True)
+  saved = dataclasses.replace(of_features, front=front)
+  bundle.save(saved, tmp_path / 'model')
+  loaded = bundle.load(tmp_path / 'model')
+  _check_same(loaded, saved)
+  assert abs(_compute(loaded)[0] - _compute(of_features)[0]).max() > 1e-4
+
+
 @pytest.mark.parametrize(
   'options',
   [

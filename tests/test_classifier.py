@@ -61,18 +61,7 @@ def test_with_the_cut_where_classes_are_equally_probable():
 
 
 @pytest.fixture(scope='module')
-def tiny(tiny_backbone):
-  """Registers the tiny backbone under its name."""
-  get = backbones.get
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(
-      backbones, 'get', lambda name: tiny_backbone if name == 'Tiny' else get(name)
-    )
-    yield
-
-
-@pytest.fixture(scope='module')
-def fitted(tiny):
+def fitted(tiny_registered):
   """On images, with P(minority)."""
   return _on_tiny(calibrate=True).fit(*_images())
 
@@ -191,7 +180,7 @@ def test_in_scikit_learns_cross_validation():
 
 
 @pytest.mark.parametrize('method', ON_IMAGES)
-def test_every_method_on_images(method, tiny):
+def test_every_method_on_images(method, tiny_registered):
   images, y = _images()
   classifier = _on_tiny(method, threshold='target_specificity').fit(images, y)
   threshold = classifier.decision_.threshold
@@ -208,7 +197,7 @@ def test_every_method_on_images(method, tiny):
 
 
 @pytest.mark.slow
-def test_game_by_the_papers_rule_trains_on_all(tiny):
+def test_game_by_the_papers_rule_trains_on_all(tiny_registered):
   images, y = _images()
   classifier = _on_tiny('egan').fit(images, y)
   assert classifier.decision_.threshold.value == 0
@@ -266,7 +255,7 @@ def test_images_that_are_not_square_need_a_size(fitted):
 
 
 @pytest.mark.slow
-def test_images_of_any_size(tiny):
+def test_images_of_any_size(tiny_registered):
   images, y = _images()
   classifier = _on_tiny(image_size=16).fit(images[:, :, :8], y)
   assert classifier.predict(images).shape == y.shape

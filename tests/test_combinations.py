@@ -16,30 +16,12 @@ from egan_jax.backbones import preprocessing
 from egan_jax.backbones.trunk import Trunk
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.errors import UserError
+from tests.small_runs import load_zeros, trace_shapes
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 TABLE_3 = runpy.run_path(str(CONFIGS / 'table3.py'))
 NO_PRETRAINING = runpy.run_path(str(CONFIGS / 'no_pretraining.py'))
 NUM_FOLDS, NUM_MINORITY, NUM_MAJORITY, BATCH = 2, 3, 5, 4
-
-
-@pytest.fixture(scope='module', autouse=True)
-def compiled_quickly():
-  """These tests ask whether networks fit together, not how fast they are."""
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
-
-
-@functools.cache
-def _shapes(name):
-  image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-  return jax.eval_shape(backbones.create(name).init, jax.random.key(0), image)
-
-
-@functools.cache
-def _load_zeros(name, path):
-  return jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), _shapes(name))
 
 
 @functools.cache
@@ -59,7 +41,7 @@ def _load_random(name, path):
       return np.full(leaf.shape, 1e-6, np.float32)
     return np.full(leaf.shape, kind in ('scale', 'var'), np.float32)
 
-  return jax.tree_util.tree_map_with_path(draw, _shapes(name))
+  return jax.tree_util.tree_map_with_path(draw, trace_shapes(name))
 
 
 def _make_player(name, load, weights=None, fine_tune_layers=5, image_size=32):
@@ -141,7 +123,7 @@ def _count(state, player):
 @pytest.mark.parametrize('pair', PAIRS)
 def test_pair_fits_together(pair):
   """An epoch of the real networks, traced but not run."""
-  discriminator, generator = (_make_player(name, _load_zeros) for name in PAIRS[pair])
+  discriminator, generator = (_make_player(name, load_zeros) for name in PAIRS[pair])
   before, after, terms = _trace_epoch(discriminator, generator)
   assert jax.tree.structure(before) == jax.tree.structure(after)
   assert jax.tree.leaves(before) == jax.tree.leaves(after)
@@ -161,7 +143,7 @@ def test_from_no_layer_to_all():
   """Traced with nothing and with everything fine-tuned, the cut where it falls."""
   total, _, features = SIZES['VGG16']
   for layers, trainable in ((0, 0), (19, total)):
-    player = _make_player('VGG16', _load_zeros, fine_tune_layers=layers)
+    player = _make_player('VGG16', load_zeros, fine_tune_layers=layers)
     before, after, _ = _trace_epoch(player, player)
     assert jax.tree.leaves(before) == jax.tree.leaves(after)
     counts = _count(after.discriminator, player)
@@ -170,7 +152,7 @@ def test_from_no_layer_to_all():
 
 def test_too_many_layers():
   with pytest.raises(UserError, match=r'fine_tune_layers=20 .* 19 layers'):
-    _make_player('VGG16', _load_zeros, fine_tune_layers=20)
+    _make_player('VGG16', load_zeros, fine_tune_layers=20)
 
 
 def _train(discriminator, generator, num_epochs=2, **options):

@@ -24,7 +24,7 @@ TABLE_4 = [
   ('cifar100', 'single', 1, 1, 5),
 ]
 # Training images of one class.
-AVAILABLE = {'cifar10': 5000, 'cifar100': 500, 'digits': 104}
+AVAILABLE = {'chexpert': 3000, 'cifar10': 5000, 'cifar100': 500, 'digits': 104}
 
 FIELDS = {
   *('seed', 'dataset', 'data_dir', 'minority_class', 'majority_class'),
@@ -128,6 +128,7 @@ def test_quickstart_settings():
     ({'generator_backbone': 'DenseNet'}, ("'DenseNet'", 'DenseNet121')),
     ({'discriminator_backbone': 'VGG'}, ("'VGG'", 'VGG16')),
     ({'discriminator_backbone': 'SmallConvEncoder'}, ('SmallConvDiscriminator',)),
+    ({'feature_backbones': 'VGG16+VGG'}, ("'VGG'", 'VGG16')),
     ({'minority_class': 4, 'majority_class': 4}, ('minority_class', 'both 4')),
     ({'dataset': 'cifar10', 'minority_class': 'a'}, ('minority_class', "'a'")),
     ({'method': 'gan'}, ('config.method', "'gan'", 'egan', 'auto', 'mahalanobis')),

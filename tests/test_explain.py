@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from egan_jax import explain, references, scorers
+from egan_jax import explain, references, rivals, scorers
 from egan_jax.backbones import graph
 from egan_jax.backbones.trunk import Trunk
 from egan_jax.bundle import Bundle
@@ -56,6 +56,10 @@ def model(tiny_backbone, tiny_variables):
   )
   median = float(np.median(_score(model, IMAGES)))
   return dataclasses.replace(model, threshold=Threshold(median, 'zero', ''))
+
+
+def _compute_features(model, images):
+  return np.asarray(jax.jit(model.features)(images / np.float32(255)))
 
 
 def _score(model, images):
@@ -167,13 +171,18 @@ def test_a_folder_that_cannot_be_written_to(model, tmp_path):
     explain.explain(model, [tmp_path / 'a.png'], tmp_path / 'a.png')
 
 
-def test_a_likelihood_ratio_is_said_for_plda_alone(model):
+@pytest.mark.parametrize('name', ['plda', 'plda_knn', 'fusion'])
+def test_a_likelihood_ratio_is_said_where_it_is_modelled(model, name):
   explanation = explain.explain_image(model, IMAGES[0])
+  assert explanation.log_ratio is None
   assert not any('likely' in line for line in explain.describe(model, explanation))
-  plda = dataclasses.replace(
-    model, scorer=dataclasses.replace(model.scorer, kind='plda')
-  )
-  assert 'likely' in explain.describe(plda, explanation)[-1]
+  features = _compute_features(model, IMAGES)
+  fit = rivals.get(name).fit(features[4:], features[:4])
+  other = dataclasses.replace(model, scorer=fit)
+  explanation = explain.explain_image(other, IMAGES[0])
+  alone = rivals.get('plda').fit(features[4:], features[:4])
+  assert explanation.log_ratio == pytest.approx(alone.scores(features)[0], rel=1e-3)
+  assert 'likely' in explain.describe(other, explanation)[-1]
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,29 @@ def test_several_maps_of_a_backbone(tiny, tiny_backbone):
   )
 
 
+def test_mirrored_features_are_the_mean_of_both(tiny):
+  mirrored = tiny.replace(mirrored=True)
+  images = _images()
+  expected = feature_extractor.run(tiny, images)
+  expected = (expected + feature_extractor.run(tiny, images[:, :, ::-1])) / 2
+  actual = feature_extractor.run(mirrored, images)
+  np.testing.assert_allclose(actual, expected, atol=1e-6)
+  np.testing.assert_allclose(
+    feature_extractor.run(mirrored, images[:, :, ::-1]), actual, atol=1e-6
+  )
+  assert abs(actual - feature_extractor.run(tiny, images)).max() > 1e-4
+  assert mirrored.sizes == tiny.sizes
+
+
+@pytest.mark.parametrize(
+  ('joined', 'part'), [('Tiny+VGG99', "'VGG99'"), ('Tiny+Tiny', 'once'), ('+', "''")]
+)
+def test_names_that_cannot_be_split(joined, part, tiny_registered):
+  assert feature_extractor.split_names('Tiny+VGG16') == ('Tiny', 'VGG16')
+  with pytest.raises(UserError, match=part):
+    feature_extractor.split_names(joined)
+
+
 def test_is_a_pytree(tiny):
   leaves, structure = jax.tree.flatten(tiny)
   again = jax.tree.unflatten(structure, leaves)

@@ -72,6 +72,19 @@ def test_maps_of_several_backbones_add_up(tiny_backbone, tiny_variables, image):
   np.testing.assert_allclose(both, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_mirror_image_has_the_mirrored_contributions(
+  tiny_backbone, tiny_variables, image
+):
+  trunks = (_whole(tiny_backbone, tiny_variables),)
+  front, scorer = FeatureExtractor(trunks, ('average',), mirrored=True), _linear(12)
+  score, contributions = map_score(front, scorer, image)
+  of_mirrored = map_score(front, scorer, image[:, ::-1])
+  np.testing.assert_allclose(of_mirrored[0], score, rtol=1e-5)
+  np.testing.assert_allclose(
+    of_mirrored[1][:, ::-1], contributions, rtol=1e-4, atol=1e-5
+  )
+
+
 @pytest.mark.parametrize('fine_tune_layers', [0, 3])
 def test_a_head_is_explained_by_the_map_it_pools(
   tiny_backbone, tiny_variables, image, fine_tune_layers

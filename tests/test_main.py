@@ -11,21 +11,12 @@ import numpy as np
 import pytest
 
 from egan_jax import config as egan_config
+from tests.small_runs import FROM_SCRATCH
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 QUICKSTART = f'--config={CONFIGS}/quickstart.py'
 CIFAR10 = f'--config={CONFIGS}/cifar10.py'
-SMALL = (
-  '--config.generator_backbone=SmallConvEncoder',
-  '--config.discriminator_backbone=SmallConvDiscriminator',
-  '--config.generator_weights=none',
-  '--config.discriminator_weights=none',
-  '--config.num_epochs=1',
-  '--config.num_folds=1',
-  '--config.num_majority=16',
-  '--config.batch_size=16',
-  '--config.image_size=8',
-)
+SMALL = [f'--config.{field}={value}' for field, value in FROM_SCRATCH.items()]
 # Nothing listens there: no test depends on what the network has.
 NO_NETWORK = {
   name: 'http://127.0.0.1:9'
@@ -78,8 +69,6 @@ def server():
     stdin=subprocess.PIPE,
     stdout=subprocess.PIPE,
     text=True,
-    # Small networks compile faster than they gain.
-    env={**os.environ, 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'},
   ) as process:
     yield process
     process.stdin.close()

@@ -16,24 +16,11 @@ from absl.testing import flagsaver
 
 from egan_jax import hosts, main
 from egan_jax.errors import UserError
-from egan_jax.reporting import run_files
+from tests import small_runs
 
 QUICKSTART = Path(__file__).parents[1] / 'configs' / 'quickstart.py'
 NUM_FOLDS, NUM_EPOCHS = 3, 6
-CHANGES = dict(
-  num_folds=NUM_FOLDS,
-  num_epochs=NUM_EPOCHS,
-  num_majority=20,
-  batch_size=8,
-  learning_rate=1e-3,
-  checkpoint_every=2,
-  image_size=16,
-  fine_tune_layers=4,
-  generator_backbone='Tiny',
-  discriminator_backbone='Tiny',
-  generator_weights='none',
-  discriminator_weights='none',
-)
+CHANGES = {**small_runs.GAME, 'num_folds': NUM_FOLDS, 'num_epochs': NUM_EPOCHS}
 LOST = (
   'error: a host was lost {}: start the same command again on all hosts to resume\n'
 )
@@ -43,14 +30,14 @@ LOST = (
 # what, what goes wrong with its data, and how long it waits for the others.
 _SERVER = f"""
 import json, os, signal, sys, warnings
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from conftest import _tiny_layers
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from egan_jax import backbones, hosts, main
 from egan_jax.data import sources
 from egan_jax.errors import UserError
 from egan_jax.reporting import report
+from tests import small_runs
 
-tiny = backbones.Backbone('Tiny', _tiny_layers(), preprocessing='none')
+tiny = small_runs.make_tiny_backbone()
 get, enter, load = backbones.get, hosts.enter, sources.load
 
 def enter_or_die(stage):
@@ -101,10 +88,6 @@ def start(tmp_path_factory):
   outputs = tmp_path_factory.mktemp('outputs')
   environment = {
     **{k: v for k, v in os.environ.items() if 'proxy' not in k.lower()},
-    # Small networks compile faster than they gain; the same program compiles once.
-    'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
-    'JAX_COMPILATION_CACHE_DIR': str(tmp_path_factory.mktemp('compiled')),
-    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }
   with subprocess.Popen(
     [sys.executable, '-c', _SERVER],
@@ -154,10 +137,6 @@ def uninterrupted(start, tmp_path_factory):
   return workdir, start(workdir)
 
 
-def _read_records(workdir):
-  return run_files.read_records(workdir / 'metrics.jsonl')
-
-
 def test_first_host_reports(uninterrupted):
   workdir, (first, second) = uninterrupted
   assert (first.status, first.stderr) == (0, '')
@@ -173,7 +152,10 @@ def test_first_host_reports(uninterrupted):
 def test_same_game_as_on_one_host(start, uninterrupted, tmp_path):
   (alone,) = start(tmp_path, num_processes=1)
   assert (alone.status, alone.stderr) == (0, '')
-  ours, theirs = _read_records(uninterrupted[0]), _read_records(tmp_path)
+  ours, theirs = (
+    small_runs.read_records(uninterrupted[0]),
+    small_runs.read_records(tmp_path),
+  )
   assert len(ours) == len(theirs) == NUM_FOLDS * NUM_EPOCHS
   for a, b in zip(ours, theirs, strict=True):
     assert a == pytest.approx(b, rel=1e-3, abs=1e-3)
@@ -198,11 +180,8 @@ def test_lost_hosts_end_the_run_and_it_resumes(start, uninterrupted, tmp_path):
   for name in ('metrics.jsonl', 'draws.json', 'config.json'):
     expected = (uninterrupted[0] / name).read_bytes()
     assert (tmp_path / name).read_bytes() == expected
-  with (
-    np.load(tmp_path / 'scores.npz') as ours,
-    np.load(uninterrupted[0] / 'scores.npz') as theirs,
-  ):
-    np.testing.assert_array_equal(ours['scores'], theirs['scores'])
+  ours, theirs = map(small_runs.read_scores, (tmp_path, uninterrupted[0]))
+  np.testing.assert_array_equal(ours['scores'], theirs['scores'])
 
 
 def test_what_is_wrong_on_one_host_ends_both(start, tmp_path):

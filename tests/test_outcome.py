@@ -1,6 +1,7 @@
 """Runs of every method to their decision: on digits, with a tiny network."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -8,47 +9,31 @@ import numpy as np
 import pytest
 
 from egan_jax import bundle, outcome, results, rivals, scorers, train
-from egan_jax import config as egan_config
 from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.data import sources
 from egan_jax.errors import UserError
 from egan_jax.reporting import tables
+from tests.small_runs import make_config, read_scores
 
 pytestmark = pytest.mark.usefixtures('tiny_registered')
 
 
-def _make_config(**changes):
-  config = egan_config.default()
-  config.update(
-    dataset='digits',
-    minority_class=8,
-    majority_class=3,
-    num_minority=3,
-    num_majority=60,
-    num_folds=2,
-    num_epochs=2,
-    batch_size=16,
-    learning_rate=1e-3,
-    image_size=16,
-    fine_tune_layers=4,
-    generator_backbone='Tiny',
-    discriminator_backbone='Tiny',
-    generator_weights='none',
-    discriminator_weights='none',
+_make_config = functools.partial(make_config, num_majority=60, batch_size=16)
+
+
+@pytest.fixture(scope='module')
+def game(tiny_registered, tmp_path_factory):
+  """Workdir and summary of a game whose threshold comes from held-out images."""
+  workdir = tmp_path_factory.mktemp('game')
+  return workdir, train.train_and_evaluate(
+    _make_config(threshold='target_specificity'), workdir
   )
-  config.update(changes)
-  return config
-
-
-def _read_scores(folder):
-  with np.load(folder / 'scores.npz') as file:
-    return dict(file)
 
 
 def _check_model(folder, summary):
   """The model in the folder decides the test images as the run's first fold did."""
   model = bundle.load(folder)
-  file = _read_scores(folder)
+  file = read_scores(folder)
   test = sources.load('digits', '', 8, 3).test
   scores = jax.jit(lambda images: model.score(to_unit_range(images)))(test)
   expected = file['scores'][0]
@@ -68,7 +53,7 @@ def test_rival(method, reads, tmp_path):
   assert decision['threshold_rule'] == 'target_specificity'
   assert len(decision['thresholds']) == 2
   assert 'protocols' not in summary
-  file = _read_scores(tmp_path)
+  file = read_scores(tmp_path)
   recalls = [
     np.mean(scores[file['labels'] == 1] < threshold)
     for scores, threshold in zip(file['scores'], decision['thresholds'], strict=True)
@@ -85,21 +70,36 @@ def test_rival(method, reads, tmp_path):
   assert (tmp_path / 'summary.json').stat().st_mtime_ns == before
 
 
-def test_game_with_a_threshold_from_held_out_majority(tmp_path):
-  config = _make_config(threshold='target_specificity')
+def test_features_of_two_backbones_and_mirror_images(tmp_path):
+  config = _make_config(
+    method='plda_knn',
+    feature_backbones='Tiny+SmallConvEncoder',
+    mirror_images=True,
+  )
   summary = train.train_and_evaluate(config, tmp_path)
-  draws = json.loads((tmp_path / 'draws.json').read_text())
+  assert summary['decision']['backbones'] == ['Tiny', 'SmallConvEncoder']
+  assert {*summary['weights_sha256']} == {'Tiny', 'SmallConvEncoder'}
+  front = bundle.load(tmp_path).front
+  assert len(front.trunks) == 2
+  assert front.mirrored
+  _check_model(tmp_path, summary)
+  assert 'seen by Tiny and SmallConvEncoder' in (tmp_path / 'report.html').read_text()
+
+
+def test_game_with_a_threshold_from_held_out_majority(game):
+  workdir, summary = game
+  draws = json.loads((workdir / 'draws.json').read_text())
   held_out = set(draws['held_out_majority'])
   assert len(held_out) == 19  # as many as a specificity of 0.95 takes
   assert len(draws['majority']) == 60 - 19
   assert not held_out & set(draws['majority'])
   assert summary['decision']['threshold_rule'] == 'target_specificity'
-  model = bundle.load(tmp_path)
+  model = bundle.load(workdir)
   images = sources.load('digits', '', 8, 3)
   positions = np.isin(images.majority_indices, list(held_out))
   scores = model.score(to_unit_range(images.majority[positions]))
   assert model.threshold.value == pytest.approx(float(np.min(scores)), rel=1e-4)
-  _check_model(tmp_path, summary)
+  _check_model(workdir, summary)
 
 
 def test_paper_holds_nothing_out(tmp_path):
@@ -136,17 +136,17 @@ def test_auto_reads_no_test_label(tmp_path, monkeypatch):
   assert summary['decision']['why'].split()[0] in text
 
 
-def test_game_reads_no_test_label(tmp_path, monkeypatch):
-  config = _make_config(threshold='target_specificity')
-  summary = train.train_and_evaluate(config, tmp_path / 'right')
+def test_game_reads_no_test_label(game, tmp_path, monkeypatch):
+  _, summary = game
   load = sources.load
 
-  def load_shuffled(*arguments, **options):
+  def load_swapped(*arguments, **options):
     images = load(*arguments, **options)
     return dataclasses.replace(images, test_is_minority=~images.test_is_minority)
 
-  monkeypatch.setattr(sources, 'load', load_shuffled)
-  other = train.train_and_evaluate(config, tmp_path / 'swapped')
+  monkeypatch.setattr(sources, 'load', load_swapped)
+  config = _make_config(threshold='target_specificity')
+  other = train.train_and_evaluate(config, tmp_path)
   assert summary['decision']['thresholds'] == other['decision']['thresholds']
   last = [s['protocols']['honest']['last_epochs'] for s in (summary, other)]
   assert last[0] == last[1]
@@ -157,11 +157,11 @@ def test_seeds_side_by_side_are_the_seeds_alone(tmp_path):
   """All majority images are used, so that every seed has the same."""
   config = _make_config(num_majority=0, num_seeds=2, num_folds=1, seed=4)
   both = train.train_and_evaluate(config, tmp_path / 'both')
-  scores = _read_scores(tmp_path / 'both')['scores']
+  scores = read_scores(tmp_path / 'both')['scores']
   config = _make_config(num_majority=0, num_folds=1, seed=4)
   alone = train.train_and_evaluate(config, tmp_path / 'alone')
   np.testing.assert_allclose(
-    scores[:1], _read_scores(tmp_path / 'alone')['scores'], atol=1e-4
+    scores[:1], read_scores(tmp_path / 'alone')['scores'], atol=1e-4
   )
   by_seed = both['protocols_by_seed']
   assert len(by_seed) == 2

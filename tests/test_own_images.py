@@ -153,10 +153,20 @@ def test_thresholds_are_by_the_rules_asked_for(desk):
 
 
 @pytest.mark.slow
-def test_abstaining_names_a_decision_for_each_image(desk):
-  lines = _output_of(desk, 'abstain_between').split('\n')[:-1]
-  assert len(lines) == 10
-  assert {line.split()[1] for line in lines} <= {'minority', 'majority', 'abstain'}
+def test_abstaining_leaves_open_what_is_between_the_cuts(desk):
+  rows = desk.read('unsure.csv')
+  assert list(rows[0]) == [*COLUMNS, 'majority_from']
+  assert len(rows) == 10
+  for row in rows:
+    score, lower, upper = (
+      float(row[name]) for name in ('score', 'threshold', 'majority_from')
+    )
+    expected = 'defect' if score < lower else 'abstain' if score < upper else 'good'
+    assert row['decision'] == expected
+  assert _output_of(desk, 'from egan_jax').split() == [row['decision'] for row in rows]
+  promises = _output_of(desk, '--abstain')
+  assert 'abstain counted as good: a new majority image' in promises
+  assert 'abstain counted as defect: a new minority image' in promises
 
 
 @pytest.mark.slow
@@ -213,6 +223,7 @@ def test_specificities_take_as_many_images_as_the_page_says():
   for share, number in re.findall(r'(0\.9\d) takes (?:at least )?(\d+)', PAGE):
     assert thresholds.count_needed_for_specificity(float(share)) == int(number)
   assert thresholds.count_needed_for_sensitivity(0.9) == 29
+  assert thresholds.count_needed_for_sensitivity(0.7) == 9
 
 
 def test_links_lead_somewhere():

@@ -196,6 +196,9 @@ def test_a_specificity_chooses_the_cut_on_held_out_scores(folds, model):
     ({'target_specificity': 1.5}, 'less than 1'),
     ({'target_specificity': 0.999}, 'at least 999 held-out'),
     ({'batch_size': 0}, 'batch_size=0'),
+    ({'abstain': 0.9, 'threshold': 0.0}, 'one of them'),
+    ({'abstain': 0.9, 'target_specificity': 0.9}, 'one of them'),
+    ({'abstain': 0.9}, "this one's is by zero"),
   ],
 )
 def test_impossible_options_are_refused(options, match, model):
@@ -207,6 +210,43 @@ def test_a_specificity_needs_held_out_scores(model):
   model = dataclasses.replace(model, held_out_scores=None)
   with pytest.raises(UserError, match='give a threshold instead'):
     Predictor(model, target_specificity=0.9)
+
+
+def _make_careful(model, value=3.0):
+  """The model with a threshold that promises a sensitivity."""
+  promised = Threshold(value, 'target_sensitivity', 'finds them')
+  return dataclasses.replace(model, threshold=promised)
+
+
+def test_a_model_abstains_where_its_promises_contradict_each_other(model, files):
+  careful = _make_careful(model)
+  made = Predictor(careful, abstain=0.9)
+  strict = Predictor(model, target_specificity=0.9).threshold
+  assert made.threshold == strict
+  predictions = made.predict([*files, 'gone.png'])
+  *decisions, of_nothing = predictions.decisions
+  assert of_nothing == 'unreadable'
+  for score, decision in zip(predictions.scores[:-1], decisions, strict=True):
+    assert (decision == 'crow') == (score < strict.value)
+    assert (decision == 'raven') == (score >= 3)
+  assert {*decisions} == {'crow', 'raven', 'abstain'}  # or this test says nothing
+  # Counted as either class, what is open gives that class's own decision.
+  for other, options in (('crow', {}), ('raven', {'target_specificity': 0.9})):
+    counted = [other if d == 'abstain' else d for d in decisions]
+    assert counted == Predictor(careful, **options).predict(files).decisions
+
+
+def test_nothing_is_left_open_where_one_cut_keeps_both_promises(model, files):
+  predictions = Predictor(_make_careful(model, -5.0), abstain=0.9).predict(files)
+  strict = Predictor(model, target_specificity=0.9).predict(files)
+  assert predictions.decisions == strict.decisions
+  assert predictions.region.majority == strict.threshold
+
+
+def test_abstaining_needs_as_many_held_out_scores_as_its_specificity(model):
+  for share, match in ((0.999, 'at least 999 held-out'), (1.5, 'less than 1')):
+    with pytest.raises(UserError, match=match):
+      Predictor(_make_careful(model), abstain=share)
 
 
 @pytest.mark.parametrize(
@@ -317,6 +357,22 @@ def test_the_table_says_what_the_library_says(model, files, tmp_path):
   assert counts == {n: predictions.decisions.count(n) for n in predictions.decisions}
 
 
+def test_the_table_has_both_cuts_of_a_model_that_may_abstain(model, files, tmp_path):
+  made = Predictor(_make_careful(model), abstain=0.9, batch_size=5)
+  output = tmp_path / 'scores.csv'
+  counts, _ = predict.predict_to_file(made, [*files, tmp_path / 'gone.png'], output)
+  *rows, of_nothing = _read(output)
+  assert [*of_nothing] == [*predict.COLUMNS, 'majority_from']
+  assert (of_nothing['decision'], of_nothing['majority_from']) == ('unreadable', '')
+  for row in rows:
+    score, lower, upper = (
+      float(row[name]) for name in ('score', 'threshold', 'majority_from')
+    )
+    expected = 'crow' if score < lower else 'abstain' if score < upper else 'raven'
+    assert row['decision'] == expected
+  assert counts['abstain'] == sum(row['decision'] == 'abstain' for row in rows) > 0
+
+
 def test_without_a_calibration_the_column_is_empty(model, files, tmp_path):
   made = Predictor(dataclasses.replace(model, calibration=None))
   predict.predict_to_file(made, files, tmp_path / 'scores.csv')
@@ -417,6 +473,26 @@ def test_the_command_decides_and_reports_what_it_cannot_read(
   assert f'{len(rows)} images' in stdout and '1 unreadable' in stdout
   assert expected.threshold.promise in stdout
   assert len([*why.glob('*.png')]) == len(readable) == 6
+
+
+def test_the_command_abstains_and_says_what_that_promises(run_folder, files, tmp_path):
+  careful, output = tmp_path / 'careful', tmp_path / 'scores.csv'
+  bundle.save(_make_careful(bundle.load(run_folder)), careful / 'model')
+  process = _start(careful, tmp_path / 'images', output, '--abstain=0.9')
+  stdout, stderr = process.communicate(timeout=300)
+  assert process.returncode == 0, stderr
+  expected = Predictor(careful, abstain=0.9, batch_size=23)
+  rows = _read(output)
+  predictions = expected.predict([row['path'] for row in rows])
+  assert [row['decision'] for row in rows] == predictions.decisions
+  assert f'abstain counted as raven: {expected.threshold.promise}' in stdout
+  assert 'abstain counted as crow: finds them' in stdout
+  process = _start(
+    careful, tmp_path / 'images', output, '--abstain=0.9', '--explain=why'
+  )
+  stdout, stderr = process.communicate(timeout=300)
+  assert process.returncode == 1 and not stdout
+  assert stderr == 'error: give --explain or --abstain: a picture explains a class\n'
 
 
 def test_an_interrupt_leaves_nothing(run_folder, files, tmp_path):

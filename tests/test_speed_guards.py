@@ -17,17 +17,7 @@ NUM_MAJORITY, BATCH = 11, 4
 TRUNK_CONVOLUTIONS = 2
 
 
-def _setting(tiny_backbone, tiny_variables, num_folds, num_minority):
-  player = egan_state.make_player(
-    tiny_backbone,
-    'imagenet',
-    4,
-    'scale',
-    16,
-    jax.random.key(0),
-    load=lambda name, path: tiny_variables,
-  )
-
+def _setting(player, num_folds, num_minority):
   def activations(*leading):
     image = np.random.default_rng(0).random((16, 16, 3), np.float32)
     return jax.tree.map(
@@ -68,27 +58,25 @@ def _count(jaxpr):
 
 
 @pytest.mark.parametrize('num_folds', [1, 3])
-def test_one_trunk_pass_forward_and_one_backward(
-  tiny_backbone, tiny_variables, num_folds
-):
+def test_one_trunk_pass_forward_and_one_backward(tiny_player, num_folds):
   """A step runs the trunk once for both players and all folds, and once back."""
-  setting = _setting(tiny_backbone, tiny_variables, num_folds, num_minority=3)
+  setting = _setting(tiny_player, num_folds, num_minority=3)
   program = jax.make_jaxpr(steps.train_folds_epoch, static_argnums=6)(*setting, BATCH)
   counts = _count(program.jaxpr)
   assert counts['conv_general_dilated'] == 2 * TRUNK_CONVOLUTIONS
 
 
-def test_evaluation_runs_no_trunk(tiny_backbone, tiny_variables):
-  states, _, _, majority, *_ = _setting(tiny_backbone, tiny_variables, 3, 3)
+def test_evaluation_runs_no_trunk(tiny_player):
+  states, _, _, majority, *_ = _setting(tiny_player, 3, 3)
   program = jax.make_jaxpr(steps.score_folds, static_argnums=2)(
     states.discriminator, majority, BATCH
   )
   assert _count(program.jaxpr)['conv_general_dilated'] == 0
 
 
-def test_epochs_do_not_recompile(tiny_backbone, tiny_variables):
+def test_epochs_do_not_recompile(tiny_player):
   chex.clear_trace_counter()
-  states, *rest = _setting(tiny_backbone, tiny_variables, 2, 3)
+  states, *rest = _setting(tiny_player, 2, 3)
   epoch = jax.jit(
     chex.assert_max_traces(steps.train_folds_epoch, n=1), static_argnums=6
   )

@@ -6,31 +6,16 @@ from pathlib import Path
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from egan_jax import backbones, game, pretrained
 from egan_jax import state as egan_state
 from egan_jax.errors import UserError
+from tests.small_runs import load_zeros
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 FINE_TUNE = 4  # of the tiny backbone: the concat, conv3, bn3, relu3
-
-
-@pytest.fixture(scope='module', autouse=True)
-def compiled_quickly():
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
-
-
-@functools.cache
-def _load_zeros(name, path):
-  """Weights of a backbone's shapes, without reading or computing any."""
-  image = jnp.zeros((1, 32, 32, 3))
-  shapes = jax.eval_shape(backbones.create(name).init, jax.random.key(0), image)
-  return jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes)
 
 
 def _count(generator, discriminator):
@@ -66,7 +51,7 @@ def _make(name, cut=None, fine_tune_layers=5):
     32,
     jax.random.key(0),
     cut=cut,
-    load=_load_zeros,
+    load=load_zeros,
   )
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from egan_jax import state as egan_state
 from egan_jax import steps
+from tests.comparing import assert_close
+from tests.small_runs import make_tiny_player
 
 NUM_MAJORITY, NUM_MINORITY, NUM_FOLDS, BATCH = 11, 3, 2, 4
-FINE_TUNE = 4  # of the tiny backbone: the concat, conv3, bn3, relu3
 
 
 def _images(seed, *shape):
@@ -38,17 +39,8 @@ def _in_double(tree):
 class Setting:
   """A small game at a cut: players, activations and states of every fold."""
 
-  def __init__(self, backbone, variables, cut=None, fine_tune_layers=FINE_TUNE):
-    self.player = egan_state.make_player(
-      backbone,
-      'imagenet',
-      fine_tune_layers,
-      'scale',
-      16,
-      jax.random.key(0),
-      cut=cut,
-      load=lambda name, path: variables,
-    )
+  def __init__(self, variables, cut=None):
+    self.player = make_tiny_player(variables, cut=cut)
     self.trunk = _in_double(jax.tree.map(jnp.asarray, self.player.trunk))
     activations = jax.jit(lambda images: self.trunk(images / 255.0))
     self.majority = activations(_images(0, NUM_MAJORITY))
@@ -90,14 +82,18 @@ class Setting:
 
 
 @pytest.fixture(scope='module')
-def setting(tiny_backbone, tiny_variables):
-  return Setting(tiny_backbone, tiny_variables)
+def setting(tiny_variables):
+  return Setting(tiny_variables)
 
 
-def _assert_close(ours, theirs, tolerance=1e-7):
-  for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-    scale = max(1.0, float(np.abs(b).max()))
-    np.testing.assert_allclose(a, b, atol=tolerance * scale, rtol=0)
+_assert_close = functools.partial(assert_close, tolerance=1e-7, smallest_scale=1.0)
+
+
+def _descend(loss, network):
+  """The loss, and the parameters after a step of the network's optimiser."""
+  value, gradients = jax.value_and_grad(loss)(network.params)
+  updates, _ = network.tx.update(gradients, network.opt_state, network.params)
+  return value, optax.apply_updates(network.params, updates)
 
 
 def test_step_is_two_separate_gradient_steps(setting):
@@ -110,7 +106,7 @@ def test_step_is_two_separate_gradient_steps(setting):
   )
 
   keys = jax.random.split(key)
-  images, batch_stats = steps.generate(
+  images, batch_stats = jax.jit(steps.generate)(
     state.generator, state.generator.params, minority
   )
 
@@ -128,28 +124,22 @@ def test_step_is_two_separate_gradient_steps(setting):
     fake = jax.nn.sigmoid(score(state.discriminator.params, boundary, keys[1]))
     return -jnp.log(fake).mean()
 
+  means = {name: total / count for name, (total, count) in sums.items()}
+  means['discriminator'] = means['majority'] + means['generated']
   for name, loss in (
     ('discriminator', discriminator_loss),
     ('generator', generator_loss),
   ):
-    network = getattr(state, name)
-    gradients = jax.grad(loss)(network.params)
-    updates, _ = network.tx.update(gradients, network.opt_state, network.params)
-    expected = optax.apply_updates(network.params, updates)
+    value, expected = jax.jit(_descend, static_argnums=0)(loss, getattr(state, name))
     _assert_close(getattr(new, name).params, expected)
+    _assert_close(means[name], value)
   _assert_close(new.generator.batch_stats, batch_stats)
-  means = {name: total / count for name, (total, count) in sums.items()}
-  _assert_close(
-    means['majority'] + means['generated'],
-    discriminator_loss(state.discriminator.params),
-  )
-  _assert_close(means['generator'], generator_loss(state.generator.params))
 
 
 @pytest.mark.parametrize('cut', [0, 5])
-def test_cached_equals_uncached(tiny_backbone, tiny_variables, setting, cut):
+def test_cached_equals_uncached(tiny_variables, setting, cut):
   """Wherever the network is cut, the whole state after three epochs is the same."""
-  other = Setting(tiny_backbone, tiny_variables, cut=cut)
+  other = Setting(tiny_variables, cut=cut)
   (cached, terms), (uncached, other_terms) = setting.train(3), other.train(3)
   _assert_close(terms, other_terms)
   for name in ('generator', 'discriminator'):
@@ -183,8 +173,8 @@ def _gradients(setting):
 
 
 @pytest.mark.parametrize('cut', [0, 5])
-def test_cached_gradients_equal_uncached(tiny_backbone, tiny_variables, setting, cut):
-  other = _gradients(Setting(tiny_backbone, tiny_variables, cut=cut))
+def test_cached_gradients_equal_uncached(tiny_variables, setting, cut):
+  other = _gradients(Setting(tiny_variables, cut=cut))
   for ours, theirs in zip(_gradients(setting), other, strict=True):
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(ours)) > 1e-3
     theirs = dict(theirs, backbone={k: theirs['backbone'][k] for k in ours['backbone']})
@@ -197,8 +187,8 @@ def test_chunks_of_generated_images_change_nothing(setting, images_at_once):
   _assert_close(setting.train(2, images_at_once=images_at_once), setting.train(2))
 
 
-def test_frozen_leaves_stay_and_others_move(tiny_backbone, tiny_variables):
-  setting = Setting(tiny_backbone, tiny_variables, cut=0)
+def test_frozen_leaves_stay_and_others_move(tiny_variables):
+  setting = Setting(tiny_variables, cut=0)
   states, _ = setting.train(2)
   for name in ('generator', 'discriminator'):
     before, after = getattr(setting.states, name), getattr(states, name)
@@ -219,8 +209,8 @@ def test_frozen_leaves_stay_and_others_move(tiny_backbone, tiny_variables):
     )
 
 
-def test_frozen_leaves_carry_no_optimiser_state(tiny_backbone, tiny_variables):
-  setting = Setting(tiny_backbone, tiny_variables, cut=0)
+def test_frozen_leaves_carry_no_optimiser_state(tiny_variables):
+  setting = Setting(tiny_variables, cut=0)
   discriminator = setting.fold(0)[0].discriminator
   trained = egan_state.count_parameters(discriminator, setting.player)['trainable']
   sizes = sum(leaf.size for leaf in jax.tree.leaves(discriminator.opt_state))
@@ -279,9 +269,8 @@ def test_padding_does_not_count(setting):
 
 def test_scores_do_not_depend_on_the_batch(setting):
   state, _, _ = setting.fold(0)
-  scores = [
-    steps.score(state.discriminator, setting.majority, size) for size in (1, 4, 99)
-  ]
+  score = jax.jit(steps.score, static_argnums=2)
+  scores = [score(state.discriminator, setting.majority, size) for size in (1, 4, 99)]
   for other in scores[1:]:
     _assert_close(scores[0], other)
   assert scores[0].shape == (NUM_MAJORITY,)

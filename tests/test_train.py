@@ -1,5 +1,6 @@
 """Whole runs of a tiny network on digits: the workdir, resuming, stopping."""
 
+import functools
 import json
 import re
 
@@ -7,72 +8,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
-from egan_jax import backbones, game, pretrained, train
-from egan_jax import config as egan_config
+from egan_jax import game, pretrained, train
 from egan_jax.data import sources
 from egan_jax.errors import UserError
 from egan_jax.evaluation.metrics import METRICS
 from egan_jax.reporting import report, run_files
+from tests.comparing import assert_identical
+from tests.small_runs import make_config, read_records, read_scores
 
 NUM_FOLDS, NUM_EPOCHS, NUM_MINORITY, NUM_MAJORITY = 2, 5, 3, 20
 
+pytestmark = pytest.mark.usefixtures('tiny_registered')
 
-@pytest.fixture(scope='module', autouse=True)
-def compiled_quickly(tmp_path_factory):
-  """Runs of the same shapes share what XLA compiled, and it takes no pains."""
-  options = {
-    'jax_disable_most_optimizations': True,
-    'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
-    'jax_persistent_cache_min_compile_time_secs': 0.0,
-  }
-  before = {name: jax.config.values[name] for name in options}
-  for values in (options, before):
-    for name, value in values.items():
-      jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    if values is options:
-      yield
-
-
-@pytest.fixture(scope='module', autouse=True)
-def tiny_registered(tiny_backbone):
-  """As in conftest.py, but for the whole module: tests share runs."""
-  get = backbones.get
-  with pytest.MonkeyPatch.context() as monkeypatch:
-    monkeypatch.setattr(
-      backbones, 'get', lambda name: tiny_backbone if name == 'Tiny' else get(name)
-    )
-    yield
-
-
-def _make_config(**changes):
-  config = egan_config.default()
-  config.update(
-    dataset='digits',
-    minority_class=8,
-    majority_class=3,
-    num_minority=NUM_MINORITY,
-    num_majority=NUM_MAJORITY,
-    num_folds=NUM_FOLDS,
-    num_epochs=NUM_EPOCHS,
-    batch_size=8,
-    learning_rate=1e-2,
-    checkpoint_every=2,
-    image_size=16,
-    fine_tune_layers=4,
-    generator_backbone='Tiny',
-    discriminator_backbone='Tiny',
-    generator_weights='none',
-    discriminator_weights='none',
-  )
-  config.update(changes)
-  return config
+_make_config = functools.partial(
+  make_config,
+  num_folds=NUM_FOLDS,
+  num_epochs=NUM_EPOCHS,
+  num_minority=NUM_MINORITY,
+  num_majority=NUM_MAJORITY,
+  learning_rate=1e-2,
+)
 
 
 @pytest.fixture(scope='module')
-def finished(tmp_path_factory):
+def finished(tiny_registered, tmp_path_factory):
   """The workdir of an uninterrupted run."""
   workdir = tmp_path_factory.mktemp('finished')
   train.train_and_evaluate(_make_config(), workdir)
@@ -81,15 +41,6 @@ def finished(tmp_path_factory):
 
 def _read(workdir, name):
   return json.loads((workdir / name).read_text())
-
-
-def _read_records(workdir):
-  return run_files.read_records(workdir / 'metrics.jsonl')
-
-
-def _read_scores(workdir):
-  with np.load(workdir / 'scores.npz') as file:
-    return dict(file)
 
 
 def _checkpoints(workdir):
@@ -112,11 +63,10 @@ def _assert_same_result(workdir, other, resumed_from=0):
   assert summary.pop('resumed_from_epoch') == resumed_from
   for key in ('seconds', 'resumed_from_epoch'):
     summary.pop(key, None), expected.pop(key)
+  for either in (summary, expected):
+    either['environment'].pop('commit')  # '-dirty' once a file is edited meanwhile
   assert summary == expected
-  scores, expected = _read_scores(workdir), _read_scores(other)
-  assert scores.keys() == expected.keys()
-  for name, values in expected.items():
-    np.testing.assert_array_equal(scores[name], values)
+  assert_identical(read_scores(workdir), read_scores(other))
   assert _read(workdir, 'draws.json') == _read(other, 'draws.json')
   figures = {path.name: path.read_bytes() for path in (other / 'figures').iterdir()}
   assert figures == {p.name: p.read_bytes() for p in (workdir / 'figures').iterdir()}
@@ -131,9 +81,9 @@ def test_speed_settings_do_not_change_the_game(finished, tmp_path, monkeypatch):
   train.train_and_evaluate(config, tmp_path / 'run', profile=str(profile))
   (trace,) = profile.rglob('*.xplane.pb')
   assert trace.stat().st_size > 0
-  expected = _read_scores(finished)['scores']
+  expected = read_scores(finished)['scores']
   np.testing.assert_allclose(
-    _read_scores(tmp_path / 'run')['scores'],
+    read_scores(tmp_path / 'run')['scores'],
     expected,
     atol=1e-3 * np.abs(expected).max(),
   )
@@ -146,7 +96,7 @@ def _losses(record):
 def test_bfloat16_trunk_plays_almost_the_same_game(finished, tmp_path):
   train.train_and_evaluate(_make_config(trunk_dtype='bfloat16'), tmp_path)
   first, expected = (
-    _losses(_read_records(workdir)[0]) for workdir in (tmp_path, finished)
+    _losses(read_records(workdir)[0]) for workdir in (tmp_path, finished)
   )
   assert first != expected
   assert first == pytest.approx(expected, rel=0.02)
@@ -175,11 +125,11 @@ class TestWorkdir:
     assert _read(finished, 'config.json') == _make_config().to_dict()
 
   def test_metrics(self, finished):
-    records = _read_records(finished)
+    records = read_records(finished)
     assert [(r['fold'], r['epoch']) for r in records] == [
       (fold, epoch) for epoch in range(1, NUM_EPOCHS + 1) for fold in range(NUM_FOLDS)
     ]
-    labels = _read_scores(finished)['labels']
+    labels = read_scores(finished)['labels']
     for record in records:
       assert set(record) >= {
         *('fold', 'epoch', 'generator_loss', 'discriminator_loss', *METRICS),
@@ -197,7 +147,7 @@ class TestWorkdir:
 
   def test_summary(self, finished):
     summary = _read(finished, 'summary.json')
-    records = _read_records(finished)
+    records = read_records(finished)
     for network in ('generator', 'discriminator'):
       counts = summary['parameters'][network]
       assert 0 < counts['trainable'] < counts['total']
@@ -215,11 +165,11 @@ class TestWorkdir:
     assert set(summary['always_minority']) >= set(METRICS)
 
   def test_scores_are_those_of_the_last_epoch(self, finished):
-    file = _read_scores(finished)
+    file = read_scores(finished)
     scores, labels = file['scores'], file['labels']
     assert scores.shape == (NUM_FOLDS, len(labels))
     assert set(labels) == {0, 1}
-    for record in _read_records(finished)[-NUM_FOLDS:]:
+    for record in read_records(finished)[-NUM_FOLDS:]:
       minority = scores[record['fold']] < 0
       assert (minority & (labels == 1)).sum() == record['minority_correct']
       assert (~minority & (labels == 0)).sum() == record['majority_correct']
@@ -234,7 +184,7 @@ class TestWorkdir:
     assert len(set(draws['majority'])) == NUM_MAJORITY
     assert set(draws['majority']) <= set(images.majority_indices)
     assert draws['test'] == images.test_indices.tolist()
-    assert draws['test'] == _read_scores(finished)['test_indices'].tolist()
+    assert draws['test'] == read_scores(finished)['test_indices'].tolist()
 
   def test_figures_are_pngs(self, finished):
     figures = list((finished / 'figures').iterdir())
@@ -266,7 +216,7 @@ class TestSeed:
   def test_another_seed_is_another_run(self, finished, tmp_path):
     train.train_and_evaluate(_make_config(seed=1), tmp_path)
     for ours, theirs in zip(
-      _read_records(tmp_path), _read_records(finished), strict=True
+      read_records(tmp_path), read_records(finished), strict=True
     ):
       assert ours['generator_loss'] != theirs['generator_loss']
       assert ours['discriminator_loss'] != theirs['discriminator_loss']
@@ -325,11 +275,11 @@ class TestResuming:
     _run_until(3, tmp_path, **changes)
     assert asked == [('Tiny', '/some/file.h5')]
 
-    before = _snapshot(tmp_path / 'checkpoints'), _read_records(tmp_path)
+    before = _snapshot(tmp_path / 'checkpoints'), read_records(tmp_path)
     variables = jax.tree.map(lambda leaf: leaf * 1.5, tiny_variables)
     with pytest.raises(UserError, match='weights of the discriminator are not'):
       train.train_and_evaluate(_make_config(**changes), tmp_path)
-    assert (_snapshot(tmp_path / 'checkpoints'), _read_records(tmp_path)) == before
+    assert (_snapshot(tmp_path / 'checkpoints'), read_records(tmp_path)) == before
 
     variables = tiny_variables
     summary = train.train_and_evaluate(_make_config(**changes), tmp_path)
@@ -368,7 +318,7 @@ class TestLossThatIsNotFinite:
       assert part in message
     assert '\n' not in message
     assert _checkpoints(tmp_path) == [2]
-    assert [record['epoch'] for record in _read_records(tmp_path)] == [1, 1, 2, 2, 3, 3]
+    assert [record['epoch'] for record in read_records(tmp_path)] == [1, 1, 2, 2, 3, 3]
     assert not (tmp_path / 'summary.json').exists()
     train.train_and_evaluate(_make_config(), tmp_path)
     _assert_same_result(tmp_path, finished, resumed_from=2)
@@ -376,14 +326,14 @@ class TestLossThatIsNotFinite:
   def test_learning_rate_far_too_large(self, tmp_path):
     with pytest.raises(UserError, match=r'epoch 1, fold \d: the \w+ (loss|score)'):
       train.train_and_evaluate(_make_config(learning_rate=1e30), tmp_path)
-    assert _read_records(tmp_path) == []
+    assert read_records(tmp_path) == []
 
 
 class TestNashEquilibrium:
   def test_all_folds_stop(self, finished, tmp_path):
     config = _make_config(stop_at_nash=True, nash_threshold=1000)
     summary = train.train_and_evaluate(config, tmp_path)
-    assert _read_records(tmp_path) == _read_records(finished)[:NUM_FOLDS]
+    assert read_records(tmp_path) == read_records(finished)[:NUM_FOLDS]
     assert summary['nash']['first_epochs'] == [1, 1]
     honest = summary['protocols']['honest']
     assert honest['label'].startswith('oracle')
@@ -401,8 +351,8 @@ class TestNashEquilibrium:
 
 def test_a_fold_does_not_depend_on_the_others(finished, tmp_path):
   train.train_and_evaluate(_make_config(num_folds=1), tmp_path)
-  first = [record for record in _read_records(finished) if record['fold'] == 0]
-  for alone, together in zip(_read_records(tmp_path), first, strict=True):
+  first = [record for record in read_records(finished) if record['fold'] == 0]
+  for alone, together in zip(read_records(tmp_path), first, strict=True):
     assert alone == pytest.approx(together, rel=1e-3, abs=1e-3)
   summary = _read(tmp_path, 'summary.json')
   assert summary['protocols']['honest']['metrics']['f1']['std'] is None
@@ -446,6 +396,6 @@ def test_paper_networks_from_a_published_weights_file(tmp_path, write_legacy):
     summary['weights_sha256']['generator']
     == (summary['weights_sha256']['discriminator'])
   )
-  assert len(_read_records(tmp_path / 'run')) == 2 * NUM_FOLDS
+  assert len(read_records(tmp_path / 'run')) == 2 * NUM_FOLDS
   assert _read(tmp_path / 'run', 'summary.json') == summary
   assert _checkpoints(tmp_path / 'run') == [2]

@@ -44,21 +44,29 @@ def walk(folder: Path) -> tuple[list[Path], collections.Counter]:
   return sorted(paths), ignored
 
 
-def read_csv(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+def read_csv(
+  path: Path, columns: Sequence[str], may_be_empty: Sequence[str] = ()
+) -> list[tuple[int, dict[str, str]]]:
   """Rows of a CSV file with the number of the line each ends on.
 
+  Args:
+    path: of the file.
+    columns: that it must have, with something in every row.
+    may_be_empty: that it must have as well.
+
   Raises:
-    UserError: the first line does not name the columns, a row leaves one empty, there
-      are no rows, or it is no CSV file in UTF-8.
+    UserError: the first line does not name the columns, a row leaves one empty that
+      may not be, there are no rows, or it is no CSV file in UTF-8.
   """
   try:
     with open(path, encoding='utf-8-sig', newline='') as file:
       reader = csv.DictReader(file, skipinitialspace=True, strict=True)
       names = [(name or '').strip() for name in reader.fieldnames or ()]
       reader.fieldnames = names
-      if not set(columns) <= set(names):
+      needed = *columns, *may_be_empty
+      if not {*needed} <= {*names}:
         raise UserError(
-          f'{path}: the first line must name the columns {",".join(columns)},'
+          f'{path}: the first line must name the columns {",".join(needed)},'
           f' separated by commas, but it is {",".join(names)[:80]!r}'
         )
       rows = [(reader.line_num, row) for row in reader]

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from egan_jax.data import data_report, image_files, image_storage, labelled_files
 from egan_jax.data.data_report import Record
 from egan_jax.data.image_files import UnreadableImageError
-from egan_jax.data.labelled_files import SPLITS, File
+from egan_jax.data.labelled_files import SPLITS, File, Listing
 from egan_jax.data.two_classes import TwoClasses
 from egan_jax.errors import UserError
 
@@ -54,6 +54,30 @@ def load(
   classes = labelled_files.choose_classes(
     listing, data_dir, minority_class, majority_class
   )
+  return decode(listing, str(data_dir), classes, image_size, seed, strict)
+
+
+def decode(
+  listing: Listing,
+  source: str,
+  classes: tuple[str, str],
+  image_size: int,
+  seed: int = 0,
+  strict: bool = False,
+) -> TwoClasses:
+  """Decodes the files of two classes: what `load` does once they are known.
+
+  Args:
+    listing: of the files.
+    source: where they are, for the report and for what is said of mistakes.
+    classes: names of the minority and the majority.
+    image_size: as of `load`, like `seed` and `strict`.
+    seed: see there.
+    strict: see there.
+
+  Raises:
+    UserError: too many unreadable files.
+  """
   files = [file for file in listing.files if file.label in classes]
   ignored = listing.ignored
   if len(files) < len(listing.files):
@@ -70,7 +94,7 @@ def load(
     is_test = hold_out(seed, is_minority, [facts.sha256 for _, facts in kept])
   for label, of_class in zip(classes, (is_minority, ~is_minority), strict=True):
     if not (of_class & ~is_test).any():
-      raise UserError(f'{data_dir}: no training image of class {label!r} can be read')
+      raise UserError(f'{source}: no training image of class {label!r} can be read')
 
   positions = _count_within_splits(files)
   names = [files[i].name for i, _ in kept]
@@ -98,7 +122,7 @@ def load(
     majority_paths=majority_paths,
     test_paths=test_paths,
     report=data_report.make(
-      source=str(data_dir),
+      source=source,
       minority_class=classes[0],
       majority_class=classes[1],
       records=[

@@ -13,12 +13,12 @@ from PIL import Image
 from sklearn import datasets as sklearn_datasets
 from sklearn import model_selection
 
-from egan_jax.data import image_folder
+from egan_jax.data import chexpert, image_folder
 from egan_jax.data.two_classes import TwoClasses
 from egan_jax.errors import UserError
 
 _TFDS_DATASETS = ('cifar10', 'cifar100')
-DATASETS = (*_TFDS_DATASETS, 'digits', 'folder')
+DATASETS = (*_TFDS_DATASETS, 'chexpert', 'digits', 'folder')
 
 
 def load(
@@ -33,19 +33,20 @@ def load(
   """Two classes of a data set, in its own train and test split.
 
   Args:
-    dataset: 'cifar10' or 'cifar100' (fine labels) through TFDS, 'digits', the 8x8
-      digits that come with scikit-learn, grey repeated to three channels, or 'folder',
-      the user's own images.
+    dataset: 'cifar10' or 'cifar100' (fine labels) through TFDS, 'chexpert' where TFDS
+      wants it, 'digits', the 8x8 digits that come with scikit-learn, grey repeated to
+      three channels, or 'folder', the user's own images.
     data_dir: the TFDS data folder; empty for TFDS's default. Of one's own images, the
       folder or CSV file (see `image_folder`). Digits ignore it.
     minority_class: label of the rare class; of a folder its name, or '' for the class
-      with fewer images.
+      with fewer images; of CheXpert 1, pneumonia.
     majority_class: label of the ordinary class; of a folder its name, or '' for the
-      other one.
-    image_size: side, in pixels, of the squares that a folder's images become; those of
-      the other data sets stay as they are.
+      other one; of CheXpert 0, no pneumonia.
+    image_size: side, in pixels, of the squares that images of a folder and of CheXpert
+      become; those of the other data sets stay as they are.
     seed: of the test images held out of a folder without any.
-    strict: of a folder: refuse any unreadable file, rather than more than 1%.
+    strict: of a folder and of CheXpert: refuse any unreadable file, rather than more
+      than 1%.
 
   Returns:
     uint8 images of the two classes.
@@ -65,6 +66,13 @@ def load(
     raise UserError(
       f'minority_class and majority_class are both {minority}: choose two classes'
     )
+  if dataset == 'chexpert':
+    if (minority, majority) != (1, 0):
+      raise UserError(
+        'chexpert has one rare class: minority_class=1, which is pneumonia, against'
+        ' majority_class=0, as configs/chexpert.py has them'
+      )
+    return chexpert.load(data_dir, image_size, strict)
   if dataset == 'digits':
     train, test, names = _digits()
   else:

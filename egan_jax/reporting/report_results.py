@@ -12,7 +12,9 @@ def describe_training(run: FinishedRun) -> str:
   """What was trained, on what and for what, in plain sentences."""
   config, counts = run.config, run.counts
   minority, majority = run.class_names
-  backbone = config['discriminator_backbone']
+  decision = run.summary.get('decision') or {}
+  names = decision.get('backbones') or [config['discriminator_backbone']]
+  backbone = ' and '.join(names)
   if config['generator_backbone'] != backbone and run.method == 'egan':
     backbone = f'{config["generator_backbone"]} (generator) and {backbone}'
   draws = '' if counts.folds == 1 else f'in each of {counts.folds} draws '

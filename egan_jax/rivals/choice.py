@@ -8,7 +8,7 @@ import numpy as np
 from egan_jax.errors import UserError
 from egan_jax.rivals.decision import Decision
 
-PREFERRED = 'plda_knn'
+PREFERRED = 'fusion'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ def choose(decisions: Mapping[str, Decision | Sequence[Decision]]) -> tuple[str,
 
   Each method is measured by the mean of its AUROC and its balanced accuracy at its
   threshold, of left-out minority against held-out majority scores, over all draws.
-  'plda_knn' is chosen unless another is better by more than the standard error of
+  'fusion' is chosen unless another is better by more than the standard error of
   the difference; if it is not there, the best is.
 
   The error is that of a mean of differences between two methods on the same

@@ -1,10 +1,20 @@
 """Rivals that fit a logistic regression on standardised features.
 
 Each takes majority features float `[M, C]`, minority features `[n, C]` and a seed
-and returns a `Scorer` of log odds for the majority. The standardisation is folded
-into its weights.
+and returns a `Scorer` of log odds for the majority; the balanced one takes all draws at
+once. The standardisation is folded into the weights.
+
+The prior variance of each weight (scikit-learn's `C`, one over the penalty) is one over
+the number of features, so that the log odds of a standardised image have a prior
+variance of 1 however many features there are. With scikit-learn's default of 1 it would
+be their number, and a few minority images are learnt by heart.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from imblearn.over_sampling.base import BaseOverSampler
@@ -12,20 +22,43 @@ from imblearn.pipeline import make_pipeline
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from egan_jax import scorers
+from egan_jax import logistic_regression, scorers
 from egan_jax.scorers import Scorer
 
 NUM_NEIGHBORS = 5  # of SMOTE's paper
 
 
-def logistic_balanced(majority: np.ndarray, minority: np.ndarray, seed: int) -> Scorer:
+def logistic_balanced(
+  majority: np.ndarray,
+  minority: np.ndarray,
+  seeds: Sequence[int],
+  training: Any = None,
+) -> list[Scorer]:
   """Each class counts half, however few its images (King & Zeng 2001).
 
   "Logistic regression in rare events data", weighting; scikit-learn's
-  `class_weight='balanced'`.
+  `class_weight='balanced'`. Features are standardised on the majority, so that all
+  draws `[D, n, C]` share it and are fitted side by side.
   """
-  del seed
-  return _regress(*_join(majority, minority), class_weight='balanced')
+  del seeds, training
+  scaler = StandardScaler().fit(majority)
+  size = majority.shape[1]
+  of_minority = scaler.transform(np.reshape(minority, (-1, size)))
+  lines = jax.device_get(
+    logistic_regression.fit_balanced(
+      jnp.asarray(scaler.transform(majority), jnp.float32),
+      np.ones((1, len(majority)), bool),
+      jnp.asarray(of_minority.reshape(minority.shape), jnp.float32),
+      penalty=float(size),
+    )
+  )
+  return [
+    scorers.make(
+      {'centre': scaler.mean_, 'weights': weights / scaler.scale_, 'offset': offset},
+      'linear',
+    )
+    for weights, offset in zip(lines.weights[0], lines.offset[0], strict=True)
+  ]
 
 
 def logistic_logit_adjusted(
@@ -74,22 +107,14 @@ def _regress(
   features: np.ndarray,
   is_majority: np.ndarray,
   sampler: BaseOverSampler | str = 'passthrough',
-  class_weight: str | None = None,
   adjustment: float = 0.0,
   note: str = '',
 ) -> Scorer:
-  """Fits features `[N, C]`; `adjustment` is added to the log odds for the majority.
-
-  The prior variance of each weight (scikit-learn's `C`) is one over the number of
-  features, so that the log odds of a standardised image have a prior variance of 1
-  however many features there are. With scikit-learn's default of 1 it would be
-  their number, and a few minority images are learnt by heart.
-  """
+  """Fits features `[N, C]`; `adjustment` is added to the log odds for the majority."""
   # Solved to the end: few minority images move the scores so little that what an
   # earlier stop leaves open differs more between fits than images do.
   regression = LogisticRegression(
     C=1 / features.shape[1],
-    class_weight=class_weight,
     max_iter=1000,
     solver='newton-cholesky',
     tol=1e-8,

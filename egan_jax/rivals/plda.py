@@ -83,17 +83,13 @@ def rival(
     remembered: for so many sets of majority images what was measured of them is
       kept, because fits to other minority images need nothing else of them.
   """
-  measure = functools.partial(
-    two_covariance.measure_majority,
-    class_directions=class_directions,
-    covariances=covariances,
-  )
+  known = {'class_directions': class_directions, 'covariances': covariances}
   if name == 'plda':
-    fit_draws = functools.partial(_fit_plda, _remember(measure, remembered))
+    measure = functools.partial(two_covariance.measure_majority, **known)
+    fit_draws = functools.partial(_fit_plda, remember(measure, remembered))
   elif name == 'plda_knn':
-    measure = functools.partial(_measure_with_neighbors, measure)
-    measure = _remember(measure, remembered)
-    fit_draws = functools.partial(_fit_plda_knn, measure, weigh or weigh_knn)
+    measure = functools.partial(measure_with_neighbors, **known)
+    fit_draws = functools.partial(_fit_plda_knn, remember(measure, remembered), weigh)
   else:
     raise ValueError(f'{name!r} is neither plda nor plda_knn')
   return Rival(
@@ -144,7 +140,7 @@ def _infer_draws(projected: jax.Array, variances: jax.Array) -> dict[str, jax.Ar
 
 
 @dataclasses.dataclass(frozen=True)
-class _WithNeighbors:
+class WithNeighbors:
   """What 'plda_knn' knows before it sees a minority image.
 
   Attributes:
@@ -152,7 +148,8 @@ class _WithNeighbors:
     index: the majority `[M, C]`, rows of norm 1.
     knn_scores: of each to the others, `[M]`.
     partial_model: of the majority images that are not held out.
-    held_out: majority images `[H, C]` that are.
+    held_out: positions `[H]` of those that are.
+    held_out_projected: y `[H, R]` of these, by the partial model.
   """
 
   model: Majority
@@ -160,22 +157,38 @@ class _WithNeighbors:
   knn_scores: np.ndarray
   partial_model: Majority
   held_out: np.ndarray
+  held_out_projected: np.ndarray
+
+  @property
+  def knn_unit(self) -> tuple[float, float]:
+    """Mean and deviation of the majority's cosines to its neighbours."""
+    return float(self.knn_scores.mean()), float(self.knn_scores.std()) or 1.0
 
 
-def _measure_with_neighbors(
-  measure: Callable[[np.ndarray], Majority], majority: np.ndarray
-) -> _WithNeighbors:
+def measure_with_neighbors(
+  majority: np.ndarray,
+  class_directions: np.ndarray | None = None,
+  covariances: Covariances | None = None,
+) -> WithNeighbors:
+  """Arguments as of `two_covariance.measure_majority`."""
+  measure = functools.partial(
+    two_covariance.measure_majority,
+    class_directions=class_directions,
+    covariances=covariances,
+  )
   norms = np.linalg.norm(majority, axis=1, keepdims=True)
   index = majority / np.maximum(norms, np.finfo(np.float32).tiny)
   order = np.random.default_rng(0).permutation(len(majority))
   # One image is all there is to fit on and to hold out.
   size = int(np.ceil(_HELD_OUT_SHARE * len(majority))) if len(majority) > 1 else 0
-  return _WithNeighbors(
+  partial, held_out = measure(majority[order[size:]]), order[: max(size, 1)]
+  return WithNeighbors(
     measure(majority),
     jnp.asarray(index, jnp.float32),
     _score_neighbors_among(index),
-    measure(majority[order[size:]]),
-    majority[order[: max(size, 1)]],
+    partial,
+    held_out,
+    partial.project(majority[held_out]),
   )
 
 
@@ -190,45 +203,54 @@ def _score_neighbors_among(index: np.ndarray) -> np.ndarray:
   return nearest.mean(axis=1) - 1
 
 
+def fit_with_neighbors(
+  known: WithNeighbors,
+  minority: np.ndarray,
+  weigh: Callable[[int], float] | None = None,
+) -> list[tuple[dict, np.ndarray]]:
+  """Of each draw `[D, n, C]` the arrays of 'plda_knn', and scores of the held out `[H]`.
+
+  No model that gave one of these scores was fitted to the image it is of.
+  """
+  knn_mean, knn_deviation = known.knn_unit
+  knn_weight = (weigh or weigh_knn)(minority.shape[1])
+  knn = knn_weight * (known.knn_scores[known.held_out] - knn_mean) / knn_deviation
+  shared = {
+    'index': known.index,
+    'knn_weight': knn_weight,
+    'knn_mean': knn_mean,
+    'knn_deviation': knn_deviation,
+  }
+  fits = []
+  for arrays, partial in zip(
+    _fit(known.model, minority), _fit(known.partial_model, minority), strict=True
+  ):
+    scores = two_covariance.evaluate(partial, known.held_out_projected)
+    scores = np.asarray(scores, np.float64)
+    mean, deviation = scores.mean(), scores.std() or 1.0
+    unit = {'plda_mean': mean, 'plda_deviation': deviation}
+    held_out = (scores - mean) / deviation + knn
+    fits.append(({**shared, 'plda': arrays, **unit}, held_out))
+  return fits
+
+
 def _fit_plda_knn(
-  measure: Callable[[np.ndarray], _WithNeighbors],
-  weigh: Callable[[int], float],
+  measure: Callable[[np.ndarray], WithNeighbors],
+  weigh: Callable[[int], float] | None,
   majority: np.ndarray,
   minority: np.ndarray,
   seeds: Sequence[int],
   training: Any = None,
 ) -> list[Scorer]:
   del seeds, training
-  minority = np.asarray(minority)
   known = measure(np.asarray(majority))
-  shared = {
-    'index': known.index,
-    'knn_weight': weigh(minority.shape[1]),
-    'knn_mean': known.knn_scores.mean(),
-    'knn_deviation': known.knn_scores.std() or 1.0,
-  }
-  partial = known.partial_model
-  held_out = partial.project(known.held_out)
-  of_held_out = (
-    np.asarray(two_covariance.evaluate(arrays, held_out), np.float64)
-    for arrays in _fit(partial, minority)
-  )
-  return [
-    scorers.make(
-      {
-        **shared,
-        'plda': arrays,
-        'plda_mean': scores.mean(),
-        'plda_deviation': scores.std() or 1.0,
-      },
-      'plda_knn',
-      known.model.note,
-    )
-    for arrays, scores in zip(_fit(known.model, minority), of_held_out, strict=True)
-  ]
+  fits = fit_with_neighbors(known, np.asarray(minority), weigh)
+  return [scorers.make(arrays, 'plda_knn', known.model.note) for arrays, _ in fits]
 
 
-def _remember(measure: Callable[[np.ndarray], Any], size: int):
+def remember(
+  measure: Callable[[np.ndarray], Any], size: int
+) -> Callable[[np.ndarray], Any]:
   """`measure`, computed again only for features that are not among the last `size`."""
   results: collections.OrderedDict[bytes, Any] = collections.OrderedDict()
 

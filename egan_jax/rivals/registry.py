@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from egan_jax.errors import UserError
-from egan_jax.rivals import distances, head, linear, objectives, plda
+from egan_jax.rivals import distances, fusion, head, linear, objectives, plda
 from egan_jax.rivals.rival import Rival, fit_each, fit_once
 from egan_jax.scorers import BOUNDARY, FEATURES
 
@@ -67,8 +67,12 @@ _REGISTRY = {
     ),
     _on_majority_features('one_class_knn', distances.one_class_knn),
     _on_majority_features('mahalanobis', distances.mahalanobis),
-    _on_features(
-      'logistic_balanced', linear.logistic_balanced, True, 'it counts half of all'
+    Rival(
+      'logistic_balanced',
+      FEATURES,
+      decides_at_zero=True,
+      from_one_image='it counts half of all',
+      fit_draws=linear.logistic_balanced,
     ),
     _on_features(
       'logistic_logit_adjusted',
@@ -83,6 +87,7 @@ _REGISTRY = {
       'there is nothing to interpolate, so it is repeated',
     ),
     *map(plda.rival, plda.NAMES),
+    fusion.rival(),
     # The baseline of the paper's Table 6.
     _on_boundary('fine_tuned', objectives.FINE_TUNED, True, 'seen once an epoch'),
     _on_boundary('fine_tuned_focal', objectives.FOCAL, True, 'seen once an epoch'),
@@ -123,4 +128,6 @@ def get(name: str, class_directions: np.ndarray | None = None) -> Rival:
     raise UserError(f'unknown rival {name!r}: choose one of {", ".join(_REGISTRY)}')
   if class_directions is not None and name in plda.NAMES:
     return plda.rival(name, class_directions)
+  if class_directions is not None and name == fusion.NAME:
+    return fusion.rival(class_directions)
   return _REGISTRY[name]

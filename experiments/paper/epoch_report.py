@@ -1,5 +1,6 @@
 """Judges the epoch rules on games that were played, and writes what came out."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,13 @@ FIELDS = {
   'held_out_95': ('f1', 'balanced_accuracy', 'specificity'),
 }
 _BASE = 'last'
+_ORACLE = 'oracle: best epoch of each metric on test labels'
+# What the data sets are compared by.
+_COMPARED = (
+  ('zero', 'auroc', 'AUROC'),
+  ('zero', 'balanced_accuracy', 'Balanced accuracy at 0'),
+  ('held_out_95', 'balanced_accuracy', 'Balanced accuracy at held-out 95%'),
+)
 
 
 def judge(title: str, games: Mapping[int, Path]) -> dict:
@@ -31,9 +39,10 @@ def judge(title: str, games: Mapping[int, Path]) -> dict:
 
   Returns:
     By rule the values `[games]` per threshold and metric and the chosen epochs; the
-    same of the oracle; and the mean curves of the first seed for the figure.
+    same of the oracle; the mean curves of the first seed for the figure; and where
+    that one was played.
   """
-  rules, seconds, curves = {}, {}, None
+  rules, seconds, curves, environment = {}, {}, None, None
   for seed, path in games.items():
     with np.load(path) as file:
       arrays = dict(file)
@@ -42,11 +51,14 @@ def judge(title: str, games: Mapping[int, Path]) -> dict:
       for name, values in _judge_game(arrays, fold).items():
         _append(rules.setdefault(name, {}), values)
     curves = curves or _describe_curves(arrays)
+    environment = environment or json.loads(str(arrays['environment']))
   return {
     'title': title,
     'seeds': sorted(games),
     'seconds': seconds,
+    'num_epochs': arrays['test'].shape[1],
     'num_games': len(rules[_BASE]['epoch']),
+    'environment': environment,
     'rules': rules,
     'against_last': {
       name: _compare(values, rules[_BASE])
@@ -91,7 +103,7 @@ def _judge_game(arrays: Mapping[str, np.ndarray], fold: int) -> dict[str, dict]:
       arrays['held_out'][0, :, fold], arrays['test'][0, :, fold], strict=True
     )
   ]
-  judged['oracle: best epoch of each metric on test labels'] = {
+  judged[_ORACLE] = {
     'epoch': None,
     **{
       threshold: {
@@ -159,6 +171,12 @@ def _describe_curves(arrays: Mapping[str, np.ndarray]) -> dict:
   }
 
 
+def read() -> dict[str, dict]:
+  """The settings that were judged before, by name."""
+  path = RESULTS / f'{NAME}.json'
+  return json.loads(path.read_text())['settings'] if path.exists() else {}
+
+
 def write(result: dict) -> None:
   """Writes JSON, Markdown and a PNG per setting to experiments/results."""
   run_files.write_json(RESULTS / f'{NAME}.json', result)
@@ -168,16 +186,47 @@ def write(result: dict) -> None:
 
 
 def render(result: dict) -> str:
-  """The comparison in Markdown, without a heading."""
-  parts = [
-    f'{_render_setting(setting)}\n\n![{setting["title"]}]({NAME}_{name}.png)'
-    for name, setting in result['settings'].items()
-  ]
+  """The comparison in Markdown, without a heading: side by side, then each setting."""
+  settings = result['settings']
   about = (
-    f'`{result["command"]}`; {result["num_epochs"]} epochs, EfficientNetLite0, 32 px,'
-    f' a fifth of both classes held back; {rendering.describe_machine(result["environment"])}.'
+    f'`{result["command"]}`; EfficientNetLite0, 32 px, a fifth of both classes held'
+    ' back.'
   )
-  return '\n\n'.join([about, *parts])
+  parts = [about]
+  if len(settings) > 1:
+    parts.append(
+      'All data sets side by side: mean ± standard deviation over games; in brackets the'
+      " mean difference to the last epoch of the same games, with p of Wilcoxon's"
+      ' signed-rank test.'
+    )
+    for threshold, field, title in _COMPARED:
+      head = [f'{title}: rule', *(setting['title'] for setting in settings.values())]
+      rows = [
+        [
+          name.replace('_', ' '),
+          *(_describe(s, name, threshold, field) for s in settings.values()),
+        ]
+        for name in _list_rules()
+      ]
+      parts.append(rendering.markdown_table(head, rows))
+  parts += [
+    f'{_render_setting(setting)}\n\n![{setting["title"]}]({NAME}_{name}.png)'
+    for name, setting in settings.items()
+  ]
+  return '\n\n'.join(parts)
+
+
+def _list_rules() -> list[str]:
+  """Names in the order of the tables; JSON keeps none."""
+  return [*(prefix + r for prefix in PREFIXES for r in epoch_choice.RULES), _ORACLE]
+
+
+def _describe(setting: dict, name: str, threshold: str, field: str) -> str:
+  values = rendering.mean_and_spread(setting['rules'][name][threshold][field])
+  if name == _BASE:
+    return values
+  difference = setting['against_last'][name][f'{threshold} {field}']
+  return f'{values} ({difference["mean"]:+.3f}; p = {difference["p"]:.2g})'
 
 
 def _render_setting(setting: dict) -> str:
@@ -191,7 +240,8 @@ def _render_setting(setting: dict) -> str:
     *(('held_out_95', 'f1'), ('held_out_95', 'balanced_accuracy')),
   )
   rows = []
-  for name, values in setting['rules'].items():
+  for name in _list_rules():
+    values = setting['rules'][name]
     epochs = [epoch for epoch in values['epoch'] if epoch is not None]
     chosen = f'{min(epochs)} to {max(epochs)}' if epochs else '-'
     cells = [rendering.mean_and_spread(values[t][field]) for t, field in columns]
@@ -206,8 +256,10 @@ def _render_setting(setting: dict) -> str:
   seconds = sum(setting['seconds'].values())
   return (
     f'**{setting["title"]}**: {setting["num_games"]} games (seeds'
-    f' {", ".join(map(str, setting["seeds"]))}, five folds each), {seconds:.0f} s;'
-    ' mean ± standard deviation over games.\n\n'
+    f' {", ".join(map(str, setting["seeds"]))}, five folds each) of'
+    f' {setting["num_epochs"]} epochs, {seconds:.0f} s on'
+    f' {rendering.describe_machine(setting["environment"])}; mean ± standard deviation'
+    ' over games.\n\n'
     f'{rendering.markdown_table(head, rows)}'
   )
 

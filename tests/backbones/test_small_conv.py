@@ -7,6 +7,7 @@ import pytest
 from keras import layers
 
 from egan_jax import backbones
+from tests.comparing import assert_close
 
 
 def _keras_encoder():
@@ -59,15 +60,11 @@ def _images():
   return images.astype(np.float32)
 
 
-def _assert_close(ours, theirs):
-  np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
-
-
 @pytest.mark.parametrize('name, build', _CASES)
 def test_inference(name, build):
   model = build()
   variables = _port(model, name)
-  _assert_close(
+  assert_close(
     backbones.create(name).apply(variables, _images()),
     model.predict_on_batch(_images()),
   )
@@ -79,12 +76,12 @@ def test_encoder_in_training():
   ours, updates = backbones.create('SmallConvEncoder').apply(
     variables, _images(), train=True, mutable=['batch_stats']
   )
-  _assert_close(ours, np.asarray(model(_images(), training=True)))
+  assert_close(ours, np.asarray(model(_images(), training=True)))
   norms = [m for m in model.layers if isinstance(m, layers.BatchNormalization)]
   for name, norm in zip(('block1_bn', 'block2_bn'), norms, strict=True):
     statistics = updates['batch_stats'][name]
-    _assert_close(statistics['mean'], np.asarray(norm.moving_mean.value))
-    _assert_close(statistics['var'], np.asarray(norm.moving_variance.value))
+    assert_close(statistics['mean'], np.asarray(norm.moving_mean.value))
+    assert_close(statistics['var'], np.asarray(norm.moving_variance.value))
 
 
 def test_discriminator_drops_in_training():

@@ -1,26 +1,19 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from egan_jax import state as egan_state
+from tests.small_runs import make_tiny_player
 
 
 @pytest.fixture(scope='module')
-def make(tiny_backbone, tiny_variables):
-  def make(dtype):
-    return egan_state.make_player(
-      tiny_backbone,
-      'imagenet',
-      4,
-      'scale',
-      16,
-      jax.random.key(0),
-      load=lambda name, path: tiny_variables,
-      trunk_dtype=dtype,
-    ).trunk
+def make(tiny_variables):
+  return lambda dtype: make_tiny_player(tiny_variables, trunk_dtype=dtype).trunk
 
-  return make
+
+_run = jax.jit(lambda trunk, images: trunk(images))
 
 
 def _images():
@@ -32,23 +25,24 @@ def test_bfloat16_is_the_kernels_alone(make):
   for path, leaf in jax.tree_util.tree_leaves_with_path(narrow.variables):
     expected = jnp.bfloat16 if path[-1].key == 'kernel' else jnp.float32
     assert leaf.dtype == expected
-  hlo = jax.jit(lambda trunk, images: trunk(images)).lower(narrow, images).as_text()
+  hlo = _run.lower(narrow, images).as_text()
   convolutions = [line for line in hlo.splitlines() if 'stablehlo.convolution' in line]
   assert convolutions and all('bf16' in line for line in convolutions)
-  for name, ours in narrow(images).items():
-    theirs = wide(images)[name]
+  expected = _run(wide, images)
+  for name, ours in _run(narrow, images).items():
+    theirs = expected[name]
     assert ours.dtype == theirs.dtype == jnp.float32
     error = jnp.abs(ours - theirs).max() / jnp.abs(theirs).max()
     assert 0 < error < 0.02  # bfloat16 keeps 8 bits
 
 
 def test_bfloat16_hands_float32_gradients_back(make):
-  trunk = make('bfloat16')
-
-  def loss(trunk, images):
+  @jax.jit
+  @functools.partial(jax.grad, argnums=1)
+  def differentiate(trunk, images):
     return sum(jnp.sum(a**2) for a in trunk(images).values())
 
-  gradient = jax.grad(loss, argnums=1)(trunk, _images())
-  expected = jax.grad(loss, argnums=1)(make('float32'), _images())
+  gradient = differentiate(make('bfloat16'), _images())
+  expected = differentiate(make('float32'), _images())
   assert gradient.dtype == jnp.float32
   assert jnp.abs(gradient - expected).max() < 0.05 * jnp.abs(expected).max()

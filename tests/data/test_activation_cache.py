@@ -26,6 +26,7 @@ from egan_jax.data.activation_cache import (
   make_key,
 )
 from egan_jax.errors import UserError
+from tests.comparing import assert_identical
 
 
 def _make_trunk(backbone, variables, from_top=4, **changes):
@@ -45,12 +46,6 @@ def trunk(tiny_backbone, tiny_variables):
 def _make_images(number, seed=0, size=8):
   rng = np.random.default_rng(seed)
   return rng.integers(0, 256, (number, size, size, 3), np.uint8)
-
-
-def _assert_equal(actual, expected):
-  assert actual.keys() == expected.keys()
-  for name, values in expected.items():
-    np.testing.assert_array_equal(actual[name], values)
 
 
 @pytest.mark.parametrize('number', [1, 128, 131])
@@ -76,7 +71,7 @@ def test_on_disk_equals_in_memory_bit_for_bit(
   for share in (0, 1):
     cache = ActivationCache(tmp_path / str(share), share)
     for _ in range(2):
-      _assert_equal(cache.compute(trunk, images), expected)
+      assert_identical(cache.compute(trunk, images), expected)
   assert not (tmp_path / '1').exists()
   files = [path.name for path in (tmp_path / '0').glob('*.npy')]
   assert len(files) == len(expected)
@@ -223,7 +218,7 @@ def test_bfloat16_activations_come_back_from_disk(trunk, tmp_path):
   expected = compute_boundary_activations(low, images)
   for _ in range(2):
     actual = ActivationCache(tmp_path, 0).compute(low, images)
-    _assert_equal(actual, expected)
+    assert_identical(actual, expected)
     assert {a.dtype for a in actual.values()} == {jnp.dtype(jnp.bfloat16)}
 
 
@@ -290,7 +285,7 @@ def test_killed_writer_is_started_over(trunk, tmp_path, monkeypatch):
   batches = _count_trunk_batches(monkeypatch)
   for _ in range(2):
     actual = ActivationCache(folder, 0).compute(trunk, images)
-    _assert_equal(actual, compute_boundary_activations(trunk, images))
+    assert_identical(actual, compute_boundary_activations(trunk, images))
   assert len(batches) == 2 + 2 * 2  # once to disk, twice for comparison
   assert _names(folder) == {f'{key}.{name}.npy' for name in trunk.graph.output}
 
@@ -316,7 +311,7 @@ def test_the_second_of_two_writers_waits(end, trunk, tmp_path, monkeypatch):
     else:
       writer.kill()
     waiting.join(timeout=60)
-  _assert_equal(results[0], expected)
+  assert_identical(results[0], expected)
   assert len(batches) == (0 if end == 'finishes' else 2)
   assert {Path(name).suffix for name in _names(folder)} == {'.npy'}
 

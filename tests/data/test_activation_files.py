@@ -13,6 +13,7 @@ import pytest
 from egan_jax.data import activation_files
 from egan_jax.data.activation_files import ActivationFiles
 from egan_jax.errors import UserError
+from tests.comparing import assert_identical
 
 KEY = 'ab12'
 
@@ -52,14 +53,6 @@ def _reopen(files, arrays, key=KEY):
   return files.open_or_write(key, _shapes(arrays), fail())
 
 
-def _assert_equal(actual, expected):
-  assert actual.keys() == expected.keys()
-  for name, array in expected.items():
-    assert actual[name].dtype == array.dtype
-    assert actual[name].tobytes() == array.tobytes()
-    assert actual[name].shape == array.shape
-
-
 def _names(folder):
   return sorted(p.name for p in folder.iterdir() if p.suffix != '.lock')
 
@@ -68,10 +61,10 @@ def _names(folder):
 def test_written_once_and_opened_again(dtype, tmp_path):
   arrays = _make(dtype=dtype)
   files = ActivationFiles(tmp_path / 'new' / 'folder')
-  _assert_equal(_write(files, arrays), arrays)
-  _assert_equal(_reopen(files, arrays), arrays)
+  assert_identical(_write(files, arrays), arrays)
+  assert_identical(_reopen(files, arrays), arrays)
   again = _reopen(ActivationFiles(tmp_path / 'new' / 'folder'), arrays)
-  _assert_equal(again, arrays)
+  assert_identical(again, arrays)
   assert _names(tmp_path / 'new/folder') == ['ab12.concat.npy', 'ab12.relu.npy']
 
 
@@ -150,8 +143,8 @@ def test_damaged_files_are_made_again(damage, name, tmp_path):
   arrays = _make()
   _write(ActivationFiles(tmp_path), arrays)
   damage(tmp_path / f'ab12.{name}.npy')
-  _assert_equal(_write(ActivationFiles(tmp_path), arrays), arrays)
-  _assert_equal(_reopen(ActivationFiles(tmp_path), arrays), arrays)
+  assert_identical(_write(ActivationFiles(tmp_path), arrays), arrays)
+  assert_identical(_reopen(ActivationFiles(tmp_path), arrays), arrays)
 
 
 def test_any_damage_to_a_header_is_noticed(tmp_path):
@@ -163,7 +156,7 @@ def test_any_damage_to_a_header_is_noticed(tmp_path):
     damaged = bytearray(whole)
     damaged[position] ^= 1
     path.write_bytes(damaged)
-    _assert_equal(_write(ActivationFiles(tmp_path), arrays), arrays)
+    assert_identical(_write(ActivationFiles(tmp_path), arrays), arrays)
     assert path.read_bytes() == whole
 
 
@@ -177,7 +170,7 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path):
   with pytest.raises(OSError, match='the images cannot be read'):
     ActivationFiles(tmp_path).open_or_write(KEY, _shapes(arrays), fail(arrays))
   assert _names(tmp_path) == []
-  _assert_equal(_write(ActivationFiles(tmp_path), arrays), arrays)
+  assert_identical(_write(ActivationFiles(tmp_path), arrays), arrays)
 
 
 @pytest.fixture
@@ -254,7 +247,7 @@ def test_least_recently_used_files_make_room(scarce, tmp_path, monkeypatch):
   assert keys == {'first', 'third', 'fourth'}
   # Who has them open is not disturbed.
   for key, value in arrays.items():
-    _assert_equal(mapped[key], value)
+    assert_identical(mapped[key], value)
 
 
 def test_files_of_the_same_run_are_not_evicted(tmp_path, monkeypatch):

@@ -112,7 +112,7 @@ def test_folder(tmp_path):
     (('digits', '', 10, 3), ("'digits'", 'class 10')),
     (('digits', '', 8, -1), ("'digits'", 'class -1')),
     (('digits', '', 'eight', 3), ("'eight'", 'no number')),
-    (('mnist', '', 0, 1), ("'mnist'", 'cifar10', 'cifar100', 'digits', 'folder')),
+    (('mnist', '', 0, 1), ("'mnist'", 'cifar100', 'chexpert', 'digits', 'folder')),
     (('folder', '', '', ''), ('config.data_dir is empty',)),
   ],
 )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 
 import numpy as np
 import pytest
@@ -13,6 +14,14 @@ from experiments import epoch_rules
 from experiments.paper import epoch_report
 
 NUM_EPOCHS = 3
+ENVIRONMENT = {
+  'cores': 2,
+  'processor': 'P',
+  'devices': ['cpu'],
+  'python': '3',
+  'versions': {'jax': '0'},
+  'commit': None,
+}
 _HIDDEN = object()  # nothing can be read from it
 
 
@@ -38,6 +47,7 @@ def played(monkeypatch, tiny_registered):
     weights='none',
   )
   assert arrays.pop('is_minority') is _HIDDEN
+  assert json.loads(str(arrays['environment']))['python']
   return arrays, kept[0]
 
 
@@ -105,7 +115,9 @@ def test_no_test_label_reaches_a_threshold_of_a_rival():
       assert row['metrics']['auroc'] != other['metrics']['auroc']
 
 
-def test_the_report_is_written_and_names_every_rule(tmp_path, monkeypatch):
+@pytest.fixture
+def judged(tmp_path):
+  """What the rules make of games of noise."""
   rng = np.random.default_rng(0)
   arrays = {
     'held_out': rng.normal(size=(2, 4, 5, 40)),
@@ -113,33 +125,41 @@ def test_the_report_is_written_and_names_every_rule(tmp_path, monkeypatch):
     'test': rng.normal(size=(2, 4, 5, 30)),
     'is_minority': np.arange(30) < 15,
     'seconds': np.array(2.0),
+    'environment': np.array(json.dumps(ENVIRONMENT)),
   }
+  return epoch_report.judge('noise', {0: write(tmp_path, arrays)})
+
+
+def test_the_report_is_written_and_names_every_rule(judged, tmp_path, monkeypatch):
   monkeypatch.setattr(epoch_report, 'RESULTS', tmp_path)
-  judged = epoch_report.judge('noise', {0: write(tmp_path, arrays)})
-  environment = {
-    'cores': 2,
-    'processor': 'P',
-    'devices': ['cpu'],
-    'python': '3',
-    'versions': {'jax': '0'},
-    'commit': None,
-  }
-  epoch_report.write(
-    {
-      'command': 'c',
-      'environment': environment,
-      'num_epochs': 4,
-      'settings': {'noise': judged},
-    }
-  )
+  epoch_report.write({'command': 'c', 'settings': {'noise': judged}})
   text = (tmp_path / 'epoch_rules.md').read_text()
   for rule in epoch_choice.RULES:
     assert f'| {rule.replace("_", " ")} |' in text
     assert f'| running average, {rule.replace("_", " ")} |' in text
+  assert '5 games (seeds 0, five folds each) of 4 epochs, 2 s on 2 cores of P' in text
   assert (tmp_path / 'epoch_rules_noise.png').stat().st_size > 0
   # The average game of noise has nothing to tell rules apart by.
   against = judged['against_last']['most_stable']['zero auroc']
   assert against['low'] <= against['mean'] <= against['high']
+
+
+def test_data_sets_stand_side_by_side_and_survive_being_stored(
+  judged, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(epoch_report, 'RESULTS', tmp_path)
+  other = {**judged, 'title': 'other noise'}
+  result = {'command': 'c', 'settings': {'noise': judged, 'other': other}}
+  epoch_report.write(result)
+  text = (tmp_path / 'epoch_rules.md').read_text()
+  for title in ('AUROC', 'Balanced accuracy at 0', 'Balanced accuracy at held-out 95%'):
+    assert f'| {title}: rule | noise | other noise |' in text
+  last = judged['rules']['last']['zero']['auroc']
+  cell = f'{np.mean(last):.3f} ± {np.std(last, ddof=1):.3f}'
+  assert f'| last | {cell} | {cell} |' in text
+  # A report of nothing new says the same of what was reported before.
+  epoch_report.write({'command': 'c', 'settings': epoch_report.read()})
+  assert (tmp_path / 'epoch_rules.md').read_text() == text
 
 
 def test_games_are_found_by_seed(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from sklearn.model_selection import KFold
 
 from egan_jax import rivals
-from egan_jax.rivals import plda
+from egan_jax.rivals import fusion, plda
 from experiments import few_images, few_images_store, few_images_tables
 
 
@@ -25,25 +25,21 @@ class _Problem(few_images.Problem):
 
 def test_scores_of_draws_at_once_are_those_of_each():
   problem = _Problem()
-  scorers = plda.rival('plda_knn').fit_draws(
-    problem.majority, problem.draws(3, 4), [0] * 4
-  )
+  arguments = problem.majority, problem.draws(3, 4), [0] * 4
+  scorers = fusion.rival().fit_draws(*arguments)
   at_once = few_images.score_draws(scorers, problem.test)
-  for draw, scorer in enumerate(scorers):
-    np.testing.assert_allclose(
-      at_once['plda_knn'][draw], scorer.scores(problem.test), rtol=1e-3, atol=1e-3
-    )
-  alone = plda.rival('plda').fit_draws(problem.majority, problem.draws(3, 4), [0] * 4)
-  for draw, scorer in enumerate(alone):
-    np.testing.assert_allclose(
-      at_once['plda'][draw], scorer.scores(problem.test), rtol=1e-3, atol=1e-3
-    )
+  parts = {name: plda.rival(name).fit_draws(*arguments) for name in plda.NAMES}
+  for name, of_draws in {'fusion': scorers, **parts}.items():
+    for draw, scorer in enumerate(of_draws):
+      np.testing.assert_allclose(
+        at_once[name][draw], scorer.scores(problem.test), rtol=1e-3, atol=1e-3
+      )
 
 
 def test_decisions_are_those_of_the_library():
   problem = _Problem()
-  rows = few_images.run_plda(problem, None, 4)
-  for name in ('plda', 'plda_knn'):
+  rows = few_images.run_fusion(problem, None, 4)
+  for name in ('plda', 'plda_knn', 'fusion'):
     expected = few_images.run_rival(problem, name, 4)
     for n in problem.numbers:
       for mine, theirs in zip(rows[name, n], expected[name, n], strict=True):
@@ -121,8 +117,9 @@ def test_every_rival_of_features_is_named():
     name for name in rivals.names() if rivals.get(name).reads == rivals.FEATURES
   }
   compared = {
-    *few_images.CHEAP_RIVALS,
+    *few_images.RIVALS,
+    *few_images.OTHER_RIVALS,
     *few_images.ONE_CLASS_RIVALS,
-    *few_images.REGRESSIONS,
+    *few_images.SLOW_REGRESSIONS,
   }
-  assert of_features - compared == {'always_minority', 'plda', 'plda_knn'}
+  assert of_features - compared == {*('always_minority', 'plda', 'plda_knn', 'fusion')}

@@ -20,7 +20,13 @@ from experiments.paper import (
   summaries,
   writing,
 )
-from experiments.paper.cells import PAIRS, Cell, make_config
+from experiments.paper.cells import (
+  PAIRS,
+  Cell,
+  choose_chest_pair,
+  describe_command,
+  make_config,
+)
 
 LITE = ('EfficientNetLite0', 'EfficientNetLite0')
 CELL = Cell('cifar10_0_1', '500', LITE)
@@ -119,6 +125,33 @@ def test_we_train_on_as_many_images_as_table_4_says():
     for ratio, (minority, majority, *_) in paper_figures.TABLE_4[dataset].items():
       assert PAIRS[pair].sizes[ratio][:2] == (minority, majority)
     assert set(paper_figures.TABLE_5[dataset]) == set(paper_figures.TABLE_4[dataset])
+
+
+def test_table_6_is_of_chexpert_where_tfds_wants_it(tmp_path):
+  assert choose_chest_pair(str(tmp_path)) == 'chest_xray'
+  table = tmp_path / 'downloads' / 'manual' / 'CheXpert-v1.0-small' / 'train.csv'
+  table.parent.mkdir(parents=True)
+  table.touch()
+  assert choose_chest_pair(str(tmp_path)) == 'chexpert'
+  for pair in ('chexpert', 'chest_xray'):
+    assert PAIRS[pair].sizes['36'] == (*paper_figures.TABLE_6_SIZES, 5)
+    assert '--table=6' in describe_command(Cell(pair, '36', LITE))
+
+
+def test_table_6_has_a_row_of_each_data_set_that_was_measured(measured):
+  floors = {}
+  for pairs in ((), ('chexpert',), ('chexpert', 'chest_xray')):
+    cells = {pair: {**measured, 'pair': pair, 'ratio': '36'} for pair in pairs}
+    table = paper_tables.TABLES[6](cells)
+    text = '\n'.join(' '.join(row) for row in table.sections[''][1])
+    for pair, title in (
+      ('chexpert', 'CheXpert'),
+      ('chest_xray', 'chest X-ray folders'),
+    ):
+      assert (f'{title}, 32 px' in text) == (pair in pairs)
+      assert (f'{title} eGAN not measured' in text) == (pair not in pairs)
+    floors[pairs] = table.floor
+  assert [*floors.values()] == [None, pytest.approx(2 / 3), pytest.approx(2 / 3)]
 
 
 def test_every_cell_has_a_config_that_can_be_run_and_a_name_of_its_own():

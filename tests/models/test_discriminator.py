@@ -12,13 +12,6 @@ from egan_jax.models.pooling import pool
 SIZE = 64
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compiled_quickly():
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
-
-
 def _make(**attributes):
   """A discriminator without backbone layers, and its variables."""
   discriminator = Discriminator(graph.LayerGraph((), 'features'), **attributes)

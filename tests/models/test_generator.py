@@ -9,6 +9,7 @@ from keras import layers
 
 from egan_jax.models.generator import LATENT_SIZE, Decoder, Generator
 from egan_jax.models.transposed_convolution import TransposedConvolution
+from tests.comparing import assert_close
 
 # Keras's own conversion of its variables to numpy.
 pytestmark = pytest.mark.filterwarnings('ignore:__array__ impl:DeprecationWarning')
@@ -23,19 +24,6 @@ WEIGHTED = (
 )
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compiled_quickly():
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
-
-
-def _assert_close(ours, theirs):
-  ours, theirs = np.asarray(ours), np.asarray(theirs)
-  assert ours.shape == theirs.shape
-  np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
-
-
 @pytest.mark.parametrize('shape', [(2, 8, 8, 5), (1, 1, 1, 3), (3, 5, 2, 1)])
 def test_transposed_convolution(shape):
   rng = np.random.default_rng(0)
@@ -45,7 +33,7 @@ def test_transposed_convolution(shape):
   theirs.set_weights([kernel, bias])
   x = rng.normal(size=shape).astype(np.float32)
   ours = TransposedConvolution(4).apply({'params': {'kernel': kernel, 'bias': bias}}, x)
-  _assert_close(ours, theirs(x))
+  assert_close(ours, theirs(x))
 
 
 def test_transposed_convolution_starts_as_keras_does():
@@ -111,7 +99,7 @@ def _latent(batch=6):
 def test_decoder_in_inference(keras_decoder):
   images = Decoder().apply(_variables(keras_decoder), _latent())
   assert images.shape == (6, 32, 32, 3)
-  _assert_close(images, keras_decoder(_latent(), training=False))
+  assert_close(images, keras_decoder(_latent(), training=False))
 
 
 @pytest.mark.parametrize('batch', [1, 6])
@@ -120,12 +108,12 @@ def test_decoder_in_training(keras_decoder, batch):
   images, updated = Decoder().apply(
     before, _latent(batch), train=True, mutable=['batch_stats']
   )
-  _assert_close(images, keras_decoder(_latent(batch), training=True))
+  assert_close(images, keras_decoder(_latent(batch), training=True))
   after = _variables(keras_decoder)['batch_stats']
   for name, statistics in after.items():
     for leaf, values in statistics.items():
       assert (values != before['batch_stats'][name][leaf]).all()
-      _assert_close(updated['batch_stats'][name][leaf], values)
+      assert_close(updated['batch_stats'][name][leaf], values)
 
 
 def test_decoder_has_the_weights_of_keras(keras_decoder):
@@ -150,7 +138,7 @@ def test_generator_decodes_what_it_encodes(tiny_backbone, tiny_variables):
   latent = generator.apply(made, tensors, method='encode')
   dense = made['params']['latent']
   pooled = np.asarray(features).mean((1, 2))
-  _assert_close(latent, pooled @ dense['kernel'] + dense['bias'])
+  assert_close(latent, pooled @ dense['kernel'] + dense['bias'])
   decoder = {name: values['decoder'] for name, values in made.items()}
   generated = generator.apply(made, tensors)
-  _assert_close(generated, Decoder().apply(decoder, latent))
+  assert_close(generated, Decoder().apply(decoder, latent))

@@ -11,6 +11,7 @@ from egan_jax import backbones, pretrained
 from egan_jax.backbones.graph import LayerTable
 from egan_jax.errors import UserError
 from egan_jax.pretrained import keras_hdf5
+from tests.comparing import assert_identical
 
 # Keras's own conversion of its variables to numpy.
 pytestmark = pytest.mark.filterwarnings('ignore:__array__ impl:DeprecationWarning')
@@ -58,16 +59,6 @@ def _variables(model):
   return variables
 
 
-def _assert_equal(actual, expected):
-  assert actual.keys() == expected.keys()
-  for key, value in expected.items():
-    if isinstance(value, dict):
-      _assert_equal(actual[key], value)
-    else:
-      assert actual[key].dtype == np.float32
-      np.testing.assert_array_equal(actual[key], value)
-
-
 def test_densenet_in_the_published_files_own_names(densenet, write_legacy, tmp_path):
   layers = [
     (
@@ -79,19 +70,19 @@ def test_densenet_in_the_published_files_own_names(densenet, write_legacy, tmp_p
   path = write_legacy(tmp_path / 'weights', layers)
   with h5py.File(path) as file:
     assert '/conv1/bn/conv1/bn/gamma:0' in file
-  _assert_equal(pretrained.load('DenseNet121', path), _variables(densenet))
+  assert_identical(pretrained.load('DenseNet121', path), _variables(densenet))
 
 
 def test_densenet_as_keras_3_writes_it(densenet, tmp_path):
   densenet.save_weights(tmp_path / 'x.weights.h5')
   path = (tmp_path / 'x.weights.h5').rename(tmp_path / 'told by its content')
   expected = _variables(densenet)
-  _assert_equal(pretrained.load('DenseNet121', path), expected)
+  assert_identical(pretrained.load('DenseNet121', path), expected)
 
   with h5py.File(path, 'a') as file:  # as the first Keras 3 wrote it, without names
     for group in file['layers'].values():
       del group['vars'].attrs['name']
-  _assert_equal(pretrained.load('DenseNet121', path), expected)
+  assert_identical(pretrained.load('DenseNet121', path), expected)
 
 
 def test_tiny_model_saved_whole_by_keras_2(tiny, tiny_weights, write_legacy, tmp_path):
@@ -157,7 +148,7 @@ def test_normalization_may_carry_a_count(
     write_legacy(path, layers)
   stats = pretrained.load('B2', path)['batch_stats']['normalization']
   count = np.float32(7 * counted)
-  _assert_equal(stats, {'mean': mean, 'var': variance, 'count': count})
+  assert_identical(stats, {'mean': mean, 'var': variance, 'count': count})
 
 
 def test_long_lists_of_names_come_in_pieces(tiny, tiny_weights, write_legacy, tmp_path):

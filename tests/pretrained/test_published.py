@@ -8,6 +8,7 @@ import pytest
 
 from egan_jax import pretrained
 from egan_jax.pretrained import published
+from tests.comparing import assert_identical
 
 # Keras's own conversion of its variables to numpy.
 pytestmark = pytest.mark.filterwarnings('ignore:__array__ impl:DeprecationWarning')
@@ -81,16 +82,6 @@ def _as_published(name, model):
   return layers
 
 
-def _assert_equal(actual, expected):
-  assert actual.keys() == expected.keys()
-  for key, value in expected.items():
-    if isinstance(value, dict):
-      _assert_equal(actual[key], value)
-    else:
-      assert actual[key].dtype == np.float32
-      np.testing.assert_array_equal(actual[key], value)
-
-
 @pytest.mark.parametrize('kind', ['legacy', 'keras3'])
 def test_from_the_server_to_variables(
   kind, model, write_legacy, server, tmp_path, monkeypatch, capfd
@@ -115,14 +106,14 @@ def test_from_the_server_to_variables(
 
   downloaded = pretrained.load(name)
   assert '100%' in capfd.readouterr().err
-  _assert_equal(downloaded, _variables(keras_model))
+  assert_identical(downloaded, _variables(keras_model))
   assert [path.name for path in folder.iterdir()] == [filename]
 
   server.files.clear()
   again = pretrained.load(name)
   assert capfd.readouterr().err == ''
   assert server.requests == [f'/{filename}']
-  _assert_equal(again, downloaded)
+  assert_identical(again, downloaded)
 
 
 def test_every_keras_backbone_is_here():

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from egan_jax import state as egan_state
 from egan_jax.rivals import HeadTraining
 from egan_jax.steps import Boundary
 
@@ -25,22 +24,9 @@ class Images:
 
 
 @pytest.fixture(scope='package')
-def player(tiny_backbone, tiny_variables):
-  return egan_state.make_player(
-    tiny_backbone,
-    'imagenet',
-    4,  # the concat, conv3, bn3, relu3
-    'scale',
-    IMAGE_SIZE,
-    jax.random.key(0),
-    load=lambda name, path: tiny_variables,
-  )
-
-
-@pytest.fixture(scope='package')
-def make_activations(player):
+def make_activations(tiny_player):
   """Activations of n images: dark vertical stripes for the minority, or horizontal."""
-  trunk = jax.jit(lambda images: player.trunk(images))
+  trunk = jax.jit(lambda images: tiny_player.trunk(images))
 
   def make(seed, num_images, minority):
     rng = np.random.default_rng(seed)
@@ -67,8 +53,8 @@ def images(make_activations) -> Images:
 
 
 @pytest.fixture(scope='package')
-def training(player) -> HeadTraining:
-  return HeadTraining(player, num_epochs=40, batch_size=32, learning_rate=3e-2)
+def training(tiny_player) -> HeadTraining:
+  return HeadTraining(tiny_player, num_epochs=40, batch_size=32, learning_rate=3e-2)
 
 
 @pytest.fixture(scope='session')

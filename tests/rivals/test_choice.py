@@ -27,29 +27,27 @@ def _decide(separation, seed=0, num_minority=10, num_majority=400, noise=1.0):
 
 def test_the_preferred_one_is_kept_unless_another_is_clearly_better():
   preferred = _decide(2.0)
-  name, why = choose({'mahalanobis': _decide(2.1, 1), 'plda_knn': preferred})
-  assert name == 'plda_knn' and 'no other of the 2 methods' in why
-  name, why = choose(
-    {'plda_knn': preferred, 'a': _decide(4.5, 2), 'b': _decide(4.0, 3)}
-  )
-  assert name == 'a' and 'better than plda_knn' in why
-  name, _ = choose({'plda_knn': preferred, 'a': _decide(0.5, 2)})
-  assert name == 'plda_knn'
+  name, why = choose({'mahalanobis': _decide(2.1, 1), 'fusion': preferred})
+  assert name == 'fusion' and 'no other of the 2 methods' in why
+  name, why = choose({'fusion': preferred, 'a': _decide(4.5, 2), 'b': _decide(4.0, 3)})
+  assert name == 'a' and 'better than fusion' in why
+  name, _ = choose({'fusion': preferred, 'a': _decide(0.5, 2)})
+  assert name == 'fusion'
 
 
 def test_two_images_that_agree_are_no_certainty():
   """Both found by one and by the other neither: no spread, yet hardly evidence."""
-  decisions = {'plda_knn': _decide(0.5, 0, 2), 'other': _decide(6.0, 1, 2)}
-  assert choose(decisions)[0] == 'plda_knn'
-  many = {'plda_knn': _decide(0.5, 0, 12), 'other': _decide(6.0, 1, 12)}
+  decisions = {'fusion': _decide(0.5, 0, 2), 'other': _decide(6.0, 1, 2)}
+  assert choose(decisions)[0] == 'fusion'
+  many = {'fusion': _decide(0.5, 0, 12), 'other': _decide(6.0, 1, 12)}
   assert choose(many)[0] == 'other'
 
 
 def test_draws_add_up():
   few = [_decide(0.5, seed, 2) for seed in range(6)]
   better = [_decide(6.0, seed, 2) for seed in range(6)]
-  assert choose({'plda_knn': few[:1], 'other': better[:1]})[0] == 'plda_knn'
-  assert choose({'plda_knn': few, 'other': better})[0] == 'other'
+  assert choose({'fusion': few[:1], 'other': better[:1]})[0] == 'fusion'
+  assert choose({'fusion': few, 'other': better})[0] == 'other'
 
 
 def test_the_figures_are_scikit_learns():
@@ -81,7 +79,7 @@ def test_nothing_better_is_seldom_found_where_nothing_is():
       threshold = thresholds.target_specificity(majority)
       scorer = scorers.make({'value': 0.0}, 'constant')
       pair.append(Decision(scorer, threshold, None, (), majority, minority))
-    changed.append(choose({'plda_knn': pair[0], 'other': pair[1]})[0] == 'other')
+    changed.append(choose({'fusion': pair[0], 'other': pair[1]})[0] == 'other')
   assert np.mean(changed) < 0.2
 
 
@@ -93,15 +91,15 @@ def test_one_minority_image_leaves_nothing_to_measure(blobs):
     )
     for name in ('mahalanobis', 'nearest_class_mean')
   }
-  preferred = {'plda_knn': decisions['nearest_class_mean']}
+  preferred = {'fusion': decisions['nearest_class_mean']}
   name, why = choose(decisions | preferred)
-  assert name == 'plda_knn'
+  assert name == 'fusion'
   assert 'single minority image' in why and 'as the default' in why
 
 
 def test_methods_that_were_not_measured_are_not_chosen():
   unmeasured = dataclasses.replace(_decide(9.0), left_out_scores=None)
-  assert choose({'plda_knn': _decide(2.0), 'other': unmeasured})[0] == 'plda_knn'
+  assert choose({'fusion': _decide(2.0), 'other': unmeasured})[0] == 'fusion'
 
 
 def test_it_takes_a_method():

@@ -13,6 +13,7 @@ from flax import traverse_util
 from egan_jax import state as egan_state
 from egan_jax.models.pooling import pool
 from egan_jax.rivals import head, losses, objectives
+from tests.small_runs import make_tiny_player
 
 
 @pytest.fixture(scope='module')
@@ -22,12 +23,12 @@ def short(training):
 
 
 @pytest.fixture(scope='module')
-def discriminator(player, training):
+def discriminator(tiny_player, training):
   """eGAN's discriminator with the key of seed 5, before training."""
   create = functools.partial(
     egan_state.create_game_state,
-    generator=player,
-    discriminator=player,
+    generator=tiny_player,
+    discriminator=tiny_player,
     learning_rate=training.learning_rate,
   )
   return jax.jit(create)(jax.random.key(5)).discriminator
@@ -81,8 +82,9 @@ def test_two_full_batches_are_two_steps_of_adam(
   def mean_loss(params):
     return loss(_apply(discriminator, params, everything), is_minority).mean()
 
+  differentiate = jax.jit(jax.grad(mean_loss))
   for _ in range(2):
-    updates, adam_state = adam.update(jax.grad(mean_loss)(params), adam_state)
+    updates, adam_state = adam.update(differentiate(params), adam_state)
     params = optax.apply_updates(params, updates)
   expected = _apply(discriminator, params, images.test)
   before = _apply(discriminator, discriminator.params, images.test)
@@ -107,26 +109,17 @@ def test_draws_side_by_side_are_draws_one_by_one(images, short, name):
 
 
 def test_pooled_features_are_those_of_the_whole_backbone(
-  images, training, tiny_backbone, tiny_variables, player
+  images, training, tiny_backbone, tiny_variables, tiny_player
 ):
   pictures = np.random.default_rng(0).random((5, 16, 16, 3)).astype(np.float32)
   whole = tiny_backbone.graph().apply(tiny_variables, pictures)
-  got = head.pool_features(player.trunk(pictures), training)
+  got = head.pool_features(tiny_player.trunk(pictures), training)
   np.testing.assert_allclose(got, pool(whole, 'average'), rtol=1e-4, atol=1e-6)
 
 
-def test_what_is_frozen_stays(images, player, tiny_variables, training):
+def test_what_is_frozen_stays(tiny_variables, training):
   """A cut before the first layer that trains leaves frozen layers in the head."""
-  early = egan_state.make_player(
-    player.backbone,
-    'imagenet',
-    4,
-    'scale',
-    16,
-    jax.random.key(0),
-    cut=3,
-    load=lambda name, path: tiny_variables,
-  )
+  early = make_tiny_player(tiny_variables, cut=3)
   pictures = np.random.default_rng(1).random((12, 16, 16, 3)).astype(np.float32)
   boundary = jax.jit(lambda x: early.trunk(x))(pictures)
   minority = jax.tree.map(lambda a: a[None, :2], boundary)

@@ -19,11 +19,16 @@ def _standardise(majority, minority, test):
 
 
 def test_balanced_weighs_each_class_by_half(blobs):
-  features, is_majority, test = _standardise(*blobs)
+  majority, minority, test = blobs
+  scaler = StandardScaler().fit(majority)
+  features = scaler.transform(np.concatenate([majority, minority]))
+  is_majority = np.arange(65) < 60
   weights = np.where(is_majority, 65 / (2 * 60), 65 / (2 * 5))
   expected = LogisticRegression(C=1 / 7, **SOLVED).fit(features, is_majority, weights)
-  got = linear.logistic_balanced(*blobs[:2], 0).scores(blobs[2])
-  np.testing.assert_allclose(got, expected.decision_function(test), rtol=1e-3)
+  (got,) = linear.logistic_balanced(majority, minority[None], [0])
+  np.testing.assert_allclose(
+    got.scores(test), expected.decision_function(scaler.transform(test)), rtol=1e-3
+  )
 
 
 def test_logit_adjustment_takes_off_the_log_odds_of_the_class_sizes(blobs):
@@ -95,7 +100,7 @@ def test_smote_leaves_equal_classes_alone(blobs):
   majority, _, test = blobs
   minority = majority[:40] + 1
   got = linear.smote_logistic(majority[:40], minority, 0).scores(test)
-  expected = linear.logistic_balanced(majority[:40], minority, 0).scores(test)
+  expected = linear.logistic_logit_adjusted(majority[:40], minority, 0).scores(test)
   np.testing.assert_allclose(got, expected, rtol=1e-4)
 
 

@@ -1,0 +1,92 @@
+"""The weight of the regression in `fusion`, on pairs of CIFAR-100 classes.
+
+  python -m experiments.few_images_fusion_search --features_dir=DIR
+
+Training images only: of each pair 300 majority images are fitted on, draws come from
+250 minority images, and the rest, 200 and 250, are told apart. AUROC, and the highest
+F1 that any threshold gives, are means over pairs and draws.
+"""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+
+from egan_jax import feature_extractor, scorers, two_covariance
+from egan_jax.rivals import fusion
+from egan_jax.scorers import Scorer
+from experiments import few_images_store
+from experiments.few_images_measures import measure
+
+RESULT = Path(__file__).parent / 'results' / 'few_images_fusion_search.json'
+NUMBERS = (1, 2, 3, 5, 10, 100)
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+_NAME = 'EfficientNetLite0'
+
+_FEATURES_DIR = flags.DEFINE_string('features_dir', None, 'Of few_images_features.')
+_DRAWS = flags.DEFINE_integer('draws', 4, 'Of the minority images, per pair.')
+_OUTPUT = flags.DEFINE_string('output', str(RESULT), 'Where the result goes.')
+
+
+def evaluate_parts(scorer: Scorer, features: np.ndarray) -> tuple[np.ndarray, ...]:
+  """Both parts of a 'fusion' `[N]`, as it adds them up but for the weight."""
+  arrays = scorer.arrays
+  together = two_covariance.score_plda_knn(arrays['plda_knn'], features)
+  roots = two_covariance.raise_to(features, arrays['plda_knn']['plda']['power'])
+  log_odds = scorers.score_linear(arrays['logistic'], roots)
+  return tuple(
+    np.asarray((part - arrays[f'{name}_mean']) / arrays[f'{name}_deviation'])
+    for name, part in (('plda_knn', together), ('logistic', log_odds))
+  )
+
+
+def search_pair(
+  majority: np.ndarray, minority: np.ndarray, directions: np.ndarray, num_draws: int
+) -> dict[tuple[int, float], list]:
+  """(AUROC, best F1) per draw, by number of minority images and weight."""
+  rng = np.random.default_rng(0)
+  majority, minority = rng.permutation(majority), rng.permutation(minority)
+  fitted, rest = majority[:300], majority[300:]
+  pool, others = minority[:250], minority[250:]
+  rival = fusion.rival(directions)
+  found = {}
+  for n in NUMBERS:
+    draws = np.stack([pool[rng.permutation(len(pool))[:n]] for _ in range(num_draws)])
+    for scorer in rival.fit_draws(fitted, draws, [0] * num_draws):
+      of_others, of_rest = (evaluate_parts(scorer, f) for f in (others, rest))
+      for weight in WEIGHTS:
+        fused = (part[0] + weight * part[1] for part in (of_others, of_rest))
+        found.setdefault((n, weight), []).append(measure(*fused))
+  return found
+
+
+def main(_: list[str]) -> None:
+  directions = feature_extractor.class_directions((_NAME,), 'imagenet')
+  classes = [
+    few_images_store.load(_FEATURES_DIR.value, 'cifar100', label, 'train', _NAME, 224)[
+      :, : len(directions)
+    ]
+    for label in range(5)
+  ]
+  found = {}
+  for minority, majority in itertools.permutations(range(5), 2):
+    of_pair = search_pair(
+      classes[majority], classes[minority], directions, _DRAWS.value
+    )
+    for key, rows in of_pair.items():
+      found.setdefault(key, []).extend(rows)
+    print(minority, majority, flush=True)
+  result = {}
+  for (n, weight), values in found.items():
+    auroc, f1 = np.mean(values, axis=0).round(4).tolist()
+    cell = {'auroc': auroc, 'best_f1': f1}
+    result.setdefault(str(n), {})[str(weight)] = cell
+  Path(_OUTPUT.value).write_text(json.dumps(result, indent=1) + '\n')
+  print(json.dumps(result, indent=1))
+
+
+if __name__ == '__main__':
+  flags.mark_flag_as_required('features_dir')
+  app.run(main)

@@ -1,6 +1,12 @@
-"""Your own images, EfficientNetLite0 at 224 px, the best method by the honest rule.
+"""Your own images, the best method by the honest rule, in one of three presets.
 
-  python -m egan_jax.main --config=configs/folder.py --config.data_dir=DIR --workdir=RUN
+  python -m egan_jax.main --config=configs/folder.py:PRESET --config.data_dir=DIR \
+    --workdir=RUN
+
+PRESET is what images are seen with: `fast` (EfficientNetLite0 at 96 px), `default`
+(EfficientNetLite0 at 224 px, also without a preset) or `best` (EfficientNetLite0 and
+Lite1 at 224 px, each image and its mirror image). What they cost and what they are worth:
+docs/one_rare_image.md.
 
 DIR holds `train/CLASS/` with images (png, jpg, jpeg, webp, bmp, tif, tiff), one folder
 per class, and may hold `test/CLASS/`; or it is a CSV file with the columns path
@@ -10,10 +16,20 @@ choose, and have to if there are more than two.
 """
 
 from egan_jax import config as egan_config
+from egan_jax.errors import UserError
+
+# Backbones, side of the images in pixels, and whether mirror images are seen too.
+PRESETS = {
+  'fast': ('EfficientNetLite0', 96, False),
+  'default': ('EfficientNetLite0', 224, False),
+  'best': ('EfficientNetLite0+EfficientNetLite1', 224, True),
+}
 
 
-def get_config():
+def get_config(preset: str = 'default'):
   """The config of a folder of images."""
+  if preset not in PRESETS:
+    raise UserError(f'preset {preset!r}: choose one of {", ".join(PRESETS)}')
   config = egan_config.default()
   config.dataset = 'folder'
   config.minority_class = ''
@@ -24,6 +40,6 @@ def get_config():
   config.method = 'auto'
   config.generator_backbone = 'EfficientNetLite0'
   config.discriminator_backbone = 'EfficientNetLite0'
-  config.image_size = 224
+  config.feature_backbones, config.image_size, config.mirror_images = PRESETS[preset]
   config.preprocess = 'imagenet'
   return config

@@ -17,7 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from egan_jax import fitting
+from egan_jax import fitting, rivals
 from egan_jax.bundle import Bundle
 from egan_jax.errors import UserError
 from egan_jax.predictor import Predictor
@@ -85,8 +85,8 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
       preprocess: 'imagenet' is what ImageNet weights expect; 'scale' leaves images
         in [0, 1] as the authors of the paper did.
       fine_tune_layers: how many last layers train, for methods that train a head.
-      threshold: the rule that chooses it, of `rivals.RULES`, or 'default': the
-        paper's 'zero' for 'egan', 'target_specificity' for all others.
+      threshold: the rule that chooses it, of `rivals.RULES`, or 'default', that of
+        `rivals.default_rule`.
       target_specificity: share of the majority to be called majority.
       target_sensitivity: share of the minority to be called minority.
       cost_false_negative: of a minority image called majority, for 'minimum_cost'.
@@ -234,7 +234,7 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
   def _rule(self) -> ThresholdRule:
     name = self.threshold
     if name == 'default':
-      name = 'zero' if self.method == fitting.EGAN else 'target_specificity'
+      name = rivals.default_rule(self.method)
     return ThresholdRule(
       name,
       specificity=self.target_specificity,

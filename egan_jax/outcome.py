@@ -70,10 +70,10 @@ def plays(config: dict) -> bool:
 
 
 def make_rule(config: dict) -> ThresholdRule:
-  """The threshold rule of a config; 'default' is the paper's for the paper's method."""
+  """The threshold rule of a config; 'default' is `rivals.default_rule`."""
   name = config['threshold']
   if name == 'default':
-    name = 'zero' if config['method'] == 'egan' else 'target_specificity'
+    name = rivals.default_rule(config['method'])
   return ThresholdRule(
     name,
     specificity=config['target_specificity'],

@@ -168,7 +168,7 @@ def main(options: types.SimpleNamespace) -> None:
       keep()
       return
     for name in options.problems.value:
-      field = Field(Problem(name, _BACKBONES, _SIZE, folder), directions)
+      field = Field(Problem(name, _BACKBONES, _SIZE, folder, False), directions)
       chosen, cells = result['search']['chosen'], result['cells']
       run_problem(field, name, chosen, options.draws.value, cells, keep)
   rivals = json.loads(few_images.RESULT.read_text())

@@ -1,10 +1,11 @@
-"""The weight of the regression in `fusion`, on pairs of CIFAR-100 classes.
+"""The weight of the regression in `fusion`, on pairs that are in no table.
 
   python -m experiments.few_images_fusion_search --features_dir=DIR
 
-Training images only: of each pair 300 majority images are fitted on, draws come from
-250 minority images, and the rest, 200 and 250, are told apart. AUROC, and the highest
-F1 that any threshold gives, are means over pairs and draws.
+Training images only: pairs of CIFAR-100 classes, and those of CIFAR-10 that cross the
+pairs of the tables. Of each pair 300 or 4,000 majority images are fitted on, draws come
+from half of the minority images, and the rest is told apart. AUROC, and the highest F1
+that any threshold gives, are means over pairs and draws.
 """
 
 import itertools
@@ -22,7 +23,12 @@ from experiments.few_images_measures import measure
 
 RESULT = Path(__file__).parent / 'results' / 'few_images_fusion_search.json'
 NUMBERS = (1, 2, 3, 5, 10, 100)
-WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+WEIGHTS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+# Of each data set: pairs of a minority and a majority, and majority images to fit.
+PAIRS = {
+  'cifar100': (tuple(itertools.permutations(range(5), 2)), 300),
+  'cifar10': (((0, 3), (1, 3), (2, 1), (3, 1)), 4000),
+}
 _NAME = 'EfficientNetLite0'
 
 _FEATURES_DIR = flags.DEFINE_string('features_dir', None, 'Of few_images_features.')
@@ -43,13 +49,17 @@ def evaluate_parts(scorer: Scorer, features: np.ndarray) -> tuple[np.ndarray, ..
 
 
 def search_pair(
-  majority: np.ndarray, minority: np.ndarray, directions: np.ndarray, num_draws: int
+  majority: np.ndarray,
+  minority: np.ndarray,
+  num_fitted: int,
+  directions: np.ndarray,
+  num_draws: int,
 ) -> dict[tuple[int, float], list]:
   """(AUROC, best F1) per draw, by number of minority images and weight."""
   rng = np.random.default_rng(0)
   majority, minority = rng.permutation(majority), rng.permutation(minority)
-  fitted, rest = majority[:300], majority[300:]
-  pool, others = minority[:250], minority[250:]
+  fitted, rest = majority[:num_fitted], majority[num_fitted:]
+  pool, others = np.array_split(minority, 2)
   rival = fusion.rival(directions)
   found = {}
   for n in NUMBERS:
@@ -64,25 +74,25 @@ def search_pair(
 
 def main(_: list[str]) -> None:
   directions = feature_extractor.class_directions((_NAME,), 'imagenet')
-  classes = [
-    few_images_store.load(_FEATURES_DIR.value, 'cifar100', label, 'train', _NAME, 224)[
-      :, : len(directions)
-    ]
-    for label in range(5)
-  ]
-  found = {}
-  for minority, majority in itertools.permutations(range(5), 2):
-    of_pair = search_pair(
-      classes[majority], classes[minority], directions, _DRAWS.value
-    )
-    for key, rows in of_pair.items():
-      found.setdefault(key, []).extend(rows)
-    print(minority, majority, flush=True)
   result = {}
-  for (n, weight), values in found.items():
-    auroc, f1 = np.mean(values, axis=0).round(4).tolist()
-    cell = {'auroc': auroc, 'best_f1': f1}
-    result.setdefault(str(n), {})[str(weight)] = cell
+  for dataset, (pairs, num_fitted) in PAIRS.items():
+    classes = {
+      label: few_images_store.load(
+        _FEATURES_DIR.value, dataset, label, 'train', _NAME, 224
+      )[:, : len(directions)]
+      for label in {*itertools.chain(*pairs)}
+    }
+    found = {}
+    for minority, majority in pairs:
+      for key, rows in search_pair(
+        classes[majority], classes[minority], num_fitted, directions, _DRAWS.value
+      ).items():
+        found.setdefault(key, []).extend(rows)
+      print(dataset, minority, majority, flush=True)
+    of_dataset = result.setdefault(dataset, {})
+    for (n, weight), values in found.items():
+      auroc, f1 = np.mean(values, axis=0).round(4).tolist()
+      of_dataset.setdefault(str(n), {})[str(weight)] = {'auroc': auroc, 'best_f1': f1}
   Path(_OUTPUT.value).write_text(json.dumps(result, indent=1) + '\n')
   print(json.dumps(result, indent=1))
 

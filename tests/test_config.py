@@ -79,6 +79,19 @@ def test_ratio_that_does_not_exist(name, ratio):
   assert '500, ' in str(caught.value)
 
 
+@pytest.mark.parametrize(
+  ('preset', 'backbones', 'image_size', 'mirrored'),
+  [('fast', 1, 96, False), ('default', 1, 224, False), ('best', 2, 224, True)],
+)
+def test_presets_of_a_folder(preset, backbones, image_size, mirrored):
+  config = _get_config('folder')(preset)
+  egan_config.check(config)
+  assert len(config.feature_backbones.split('+')) == backbones
+  assert (config.image_size, config.mirror_images) == (image_size, mirrored)
+  with pytest.raises(UserError, match="'slow': choose one of fast, default, best"):
+    _get_config('folder')('slow')
+
+
 def test_paper_settings():
   """Section 3 and 4: the default is the paper's run at 1:500."""
   config = _get_config('cifar10')()

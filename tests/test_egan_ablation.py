@@ -68,14 +68,15 @@ def test_untrained_versions_are_measured_like_the_rivals(name):
   minority = problem.draws(3, 4)
   version = VERSIONS[name]
   rows = field.measure(version, field.play(version.game, UNTRAINED, minority), 3)
-  expected = few_images.run_plda(problem, None, 4, expected_f1=False)
+  rival = {'untrained': 'plda', 'untrained_fused': 'plda_knn'}[name]
+  expected = few_images.run_rival(problem, rival, 4)[rival, 3]
   if name == 'untrained':
-    for mine, theirs in zip(rows, expected['plda', 3], strict=True):
+    for mine, theirs in zip(rows, expected, strict=True):
       for key in ('f1', 'auroc', 'recall', 'specificity'):
         assert mine[key] == pytest.approx(theirs[key], abs=1e-6)
   else:
     # The parts are put in units of other held-out images, so ranks differ a little.
-    for mine, theirs in zip(rows, expected['plda_knn', 3], strict=True):
+    for mine, theirs in zip(rows, expected, strict=True):
       assert mine['auroc'] == pytest.approx(theirs['auroc'], abs=0.02)
     assert 'f1_at_zero' not in rows[0]
 

@@ -193,7 +193,7 @@ def test_game_needs_test_images_of_both_classes(tmp_path, monkeypatch):
 
 
 def test_default_threshold_is_the_papers_for_the_paper():
-  for method, rule in (('egan', 'zero'), ('auto', 'target_specificity')):
+  for method, rule in (('egan', 'zero'), ('auto', 'expected_f1')):
     assert outcome.make_rule(_make_config(method=method).to_dict()).name == rule
 
 
@@ -206,7 +206,7 @@ def test_note_of_a_promise_that_the_test_set_breaks(shift, broken):
   )
   is_minority = np.arange(150) < 50
   scores = rng.normal(np.where(is_minority, -4, shift), size=(1, 150))
-  candidate = outcome.Candidate([decision], scores, None, (), '')
+  candidate = outcome.Candidate([decision], scores, None, {})
   reached = outcome.Outcome('method', 'why', {'method': candidate}, {})
   notes = results.describe_decision(reached, is_minority)['notes']
   assert len(notes) == broken

@@ -14,6 +14,7 @@ from egan_jax.rivals.decision import (
   ThresholdRule,
   decide,
   decide_from_scores,
+  default_rule,
 )
 from egan_jax.rivals.head import HeadTraining
 from egan_jax.rivals.held_out import left_out_scores, split_majority
@@ -34,6 +35,7 @@ __all__ = [
   'compare',
   'decide',
   'decide_from_scores',
+  'default_rule',
   'get',
   'left_out_scores',
   'names',

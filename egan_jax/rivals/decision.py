@@ -33,6 +33,14 @@ RULES = (
 NUM_MINORITY_FOLDS = {FEATURES: 20, BOUNDARY: 5}
 
 
+def default_rule(method: str) -> str:
+  """The paper's for the paper's method, else the highest F1 that can be expected.
+
+  With fewer minority images than that takes, 'target_specificity' stands in for it.
+  """
+  return 'zero' if method == 'egan' else 'expected_f1'
+
+
 @dataclasses.dataclass(frozen=True)
 class ThresholdRule:
   """How to choose a threshold; see the function of that name in `thresholds`.

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from egan_jax.evaluation.score_models import FEWEST_SCORES
+
 DOCUMENT = Path(__file__).parent.parent / 'docs' / 'one_rare_image.md'
 # Of the issue, with all that follows it allowed to look at training images only.
 TARGETS = {
@@ -12,6 +14,11 @@ TARGETS = {
   'bird/cat': {1: 0.89, 2: 0.90, 10: 0.93, 100: 0.96},
 }
 _BOOTSTRAPS = 2000
+_DEFAULT = 'EfficientNetLite0'
+_BOTH = 'EfficientNetLite0+EfficientNetLite1'
+# What images are seen with: of the presets 'default' and 'best', and between them.
+_DETAILED = (_DEFAULT, f'{_BOTH} mirrored')
+_VIEWS = (_DEFAULT, f'{_DEFAULT} mirrored', _BOTH, f'{_BOTH} mirrored')
 _BLOCK = '<!-- {name}: written by experiments.few_images -->\n'
 
 
@@ -34,21 +41,43 @@ def parse(stored: dict) -> dict[tuple, dict]:
 
 
 def f1_table(cells: dict[tuple, dict]) -> str:
-  """F1 (AUROC) at 5 % false alarms, methods and sizes side by side."""
+  """F1 (AUROC) at 5 % false alarms of one backbone, methods and sizes side by side."""
   columns = sorted(
-    {(key[1], key[2], key[3]) for key in cells if key[3] in _MAIN},
-    key=lambda c: (c[0], c[1], _MAIN.index(c[2])),
+    {(key[2], key[3]) for key in cells if key[3] in _MAIN and key[1] == _DEFAULT},
+    key=lambda c: (c[0], _MAIN.index(c[1])),
   )
-  head = [f'{_MAIN_NAMES[m]} {s} px' + _backbones(b) for b, s, m in columns]
-  lines = _header(['minority images', *head])
+  lines = _header(
+    ['minority images', *(f'{_MAIN_NAMES[m]} {s} px' for s, m in columns)]
+  )
   for problem, n in _rows(cells):
     row = [f'{problem} {n}']
-    for backbones, size, method in columns:
-      cell = cells.get((problem, backbones, size, method, n))
+    for size, method in columns:
+      cell = cells.get((problem, _DEFAULT, size, method, n))
       row.append(
         f'{_mean(cell, "f1"):.3f} ({_mean(cell, "auroc"):.3f})' if cell else '-'
       )
     lines.append(_line(row))
+  return '\n'.join(lines) + '\n'
+
+
+def preset_table(cells: dict[tuple, dict]) -> str:
+  """F1 of 'fusion' at the default threshold, by what images are seen with at 224 px."""
+  names = [name.replace('EfficientNet', '') for name in _VIEWS]
+  lines = _header(['minority images', *names, 'worst draw, the last', 'target'])
+  for problem, n in _rows(cells):
+    found = [cells.get((problem, name, 224, 'fusion', n)) for name in _VIEWS]
+    key = 'f1_expected' if n >= FEWEST_SCORES else 'f1'
+    target = TARGETS.get(problem, {}).get(n)
+    lines.append(
+      _line(
+        [
+          f'{problem} {n}',
+          *(f'{_mean(cell, key):.3f}' if cell else '-' for cell in found),
+          f'{min(found[-1][key]):.3f}' if found[-1] else '-',
+          f'{target:.3f}' if target else '',
+        ]
+      )
+    )
   return '\n'.join(lines) + '\n'
 
 
@@ -71,7 +100,7 @@ def detail_table(cells: dict[tuple, dict]) -> str:
   )
   for key in sorted(cells, key=lambda k: (list(_order(cells)).index(k[0]), k[4], k[1])):
     problem, backbones, size, method, n = key
-    if size != max(k[2] for k in cells if k[0] == problem):
+    if size != 224 or backbones not in _DETAILED:
       continue
     cell = cells[key]
     low, high = interval(cell['f1'])
@@ -89,7 +118,7 @@ def detail_table(cells: dict[tuple, dict]) -> str:
           f'{_mean(cell, "auroc"):.3f}',
           str(len(cell['f1'])),
           f'{TARGETS.get(problem, {}).get(n, 0):.3f}'
-          if method == 'plda_knn' and problem in TARGETS
+          if method == 'fusion' and problem in TARGETS
           else '',
         ]
       )
@@ -101,15 +130,25 @@ _MAIN_NAMES = {
   'nearest_class_mean': 'class mean',
   'plda': 'two-covariance',
   'plda_knn': 'two-covariance + kNN',
+  'fusion': 'fusion',
 }
 _MAIN = list(_MAIN_NAMES)
+
+
+def make_tables(cells: dict[tuple, dict]) -> dict[str, str]:
+  """Every table of the document, by the name in its marker."""
+  return {
+    'table': f1_table(cells),
+    'presets': preset_table(cells),
+    'details': detail_table(cells),
+  }
 
 
 def write(stored: dict) -> None:
   """Replaces the tables of the document, each between its markers."""
   cells = parse(stored)
   text = DOCUMENT.read_text()
-  for name, table in (('table', f1_table(cells)), ('details', detail_table(cells))):
+  for name, table in make_tables(cells).items():
     text = replace_block(text, name, table)
   DOCUMENT.write_text(text)
 
@@ -135,7 +174,7 @@ def _rows(cells) -> list[tuple[str, int]]:
 
 
 def _backbones(backbones: str) -> str:
-  return '' if backbones == 'EfficientNetLite0' else f' ({backbones})'
+  return '' if backbones == _DEFAULT else f' ({backbones.replace("EfficientNet", "")})'
 
 
 def _mean(cell: dict, name: str) -> float:

@@ -15,7 +15,7 @@ _PRIOR_DEGREES = 2
 # score of that one much higher than that of a new image will be. With EfficientNet's
 # features of CIFAR-10 at 96 px, nearest class mean and F1 at equal classes: 0.79 at
 # two images, where 95% specificity gets 0.92; 0.94 and 0.95 at five.
-_FEWEST_SCORES = 5
+FEWEST_SCORES = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +68,10 @@ def from_left_out(
   scores = check_held_out_scores('minority', minority_scores).astype(np.float64)
   majority = check_held_out_scores('majority', majority_scores).astype(np.float64)
   n = len(scores)
-  if n < _FEWEST_SCORES:
+  if n < FEWEST_SCORES:
     raise UserError(
       f'{n} left-out minority scores are too few to model how such scores are spread;'
-      f' it takes {_FEWEST_SCORES} minority images'
+      f' it takes {FEWEST_SCORES} minority images'
     )
   degrees = _PRIOR_DEGREES + n - 1
   squares = np.sum((scores - scores.mean()) ** 2)

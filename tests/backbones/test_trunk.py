@@ -45,4 +45,6 @@ def test_bfloat16_hands_float32_gradients_back(make):
   gradient = differentiate(make('bfloat16'), _images())
   expected = differentiate(make('float32'), _images())
   assert gradient.dtype == jnp.float32
-  assert jnp.abs(gradient - expected).max() < 0.05 * jnp.abs(expected).max()
+  # Rounding may turn a ReLU or choose the other of two pixels: few are far off.
+  errors = jnp.abs(gradient - expected) / jnp.abs(expected).max()
+  assert 0 < jnp.quantile(errors, 0.95) < 0.01

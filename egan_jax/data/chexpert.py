@@ -7,11 +7,11 @@ TFDS's own builder would copy more than 220,000 images, of which some 15,000 are
 gives their labels without the names of what they are of, and takes TensorFlow to look
 for the folder.
 
-The paper (section 3.3, Table 6) counts 4,576 minority and 167,407 majority samples,
-which is how many *studies* its source (Irvin et al., "CheXpert", 2019, Table 1) has
-with and without pneumonia: positive against negative or not mentioned. Uncertain
-studies (-1) are in neither. So a sample here is a study, of which the first frontal
-image is taken.
+The paper (section 3.3, Table 6) counts 4,576 minority and 167,407 majority samples. By
+their number they are taken to be the *studies* of its source (Irvin et al., "CheXpert",
+2019) with and without pneumonia: positive against negative or not mentioned, which was
+not checked against the files. Uncertain studies (-1) are in neither. So a sample here is
+a study, of which the first frontal image is taken.
 
 The test is 1,000 studies of each class, as in the paper. They are drawn from
 `train.csv`, because `valid.csv` has only 200 studies, and once for all seeds. Studies

@@ -143,7 +143,7 @@ def test_stricter_cut_calls_fewer_minority(desk):
 
 @pytest.mark.slow
 def test_thresholds_are_by_the_rules_asked_for(desk):
-  assert bundle.load(desk.folder / 'run').threshold.rule == 'target_specificity'
+  assert bundle.load(desk.folder / 'run').threshold.rule == 'expected_f1'
   costs = bundle.load(desk.folder / 'costs')
   assert costs.threshold.rule == 'minimum_cost'
   # Bayes: minority where its odds exceed 1 to 50.

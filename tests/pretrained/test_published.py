@@ -60,7 +60,7 @@ def _variables(model):
     name = _NUMBERED.sub(r'\1', layer.name)
     for weight in layer.weights:
       collection, leaf = _LEAVES[weight.name]
-      value = np.asarray(weight)
+      value = np.asarray(weight, np.float32)  # Keras has the count as an integer
       if (name, leaf) == ('normalization', 'var'):
         value = value * _STDDEV  # Keras's second Rescaling
       variables.setdefault(collection, {}).setdefault(name, {})[leaf] = value

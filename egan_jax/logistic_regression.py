@@ -1,7 +1,6 @@
-"""Balanced logistic regressions that share their majority images, side by side.
+"""Logistic regressions that share their majority images, side by side.
 
-What scikit-learn's `LogisticRegression(class_weight='balanced')` minimises, by a
-truncated Newton method (Nash, "A survey of truncated-Newton methods", 2000). Every fit of
+What scikit-learn's `LogisticRegression` minimises, by a truncated Newton method (Nash, "A survey of truncated-Newton methods", 2000). Every fit of
 a few minority images against the same thousands of the majority is then one row of a
 matrix product, and dozens of them take little longer than one.
 """
@@ -33,35 +32,46 @@ class _State(NamedTuple):
   step: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames='penalty')
-def fit_balanced(
-  majority: jax.Array, is_fitted: jax.Array, minority: jax.Array, penalty: float
+@functools.partial(jax.jit, static_argnames=('penalty', 'balanced'))
+def fit(
+  majority: jax.Array,
+  is_fitted: jax.Array,
+  minority: jax.Array,
+  penalty: float,
+  balanced: bool,
 ) -> Line:
   """Fits every subset of the majority to every draw of the minority.
 
-  Minimises the log losses of all images, each class with half of their total weight,
-  plus penalty / 2 times the squared norm of the weights; the offset is free.
+  Minimises the log losses of all images plus penalty / 2 times the squared norm of the
+  weights; the offset is free.
 
   Args:
     majority: features float32 `[M, C]`.
     is_fitted: bool `[S, M]`, which of them each subset has.
     minority: features float32 `[D, n, C]`.
     penalty: positive; scikit-learn's `1 / C`.
+    balanced: whether each class has half of the images' total weight, scikit-learn's
+      `class_weight='balanced'`, or every image counts the same.
 
   Returns:
     Leaves `[S, D, C]` and `[S, D]`.
   """
-  fit = functools.partial(_fit, majority, penalty=penalty)
-  over_draws = jax.vmap(fit, in_axes=(None, 0))
+  fit_one = functools.partial(_fit, majority, penalty=penalty, balanced=balanced)
+  over_draws = jax.vmap(fit_one, in_axes=(None, 0))
   return jax.vmap(over_draws, in_axes=(0, None))(is_fitted, minority)
 
 
 def _fit(
-  majority: jax.Array, is_fitted: jax.Array, minority: jax.Array, penalty: float
+  majority: jax.Array,
+  is_fitted: jax.Array,
+  minority: jax.Array,
+  penalty: float,
+  balanced: bool,
 ) -> Line:
-  number = is_fitted.sum() + len(minority)
-  of_majority = is_fitted * number / (2 * is_fitted.sum())
-  of_minority = number / (2 * len(minority))
+  num_majority, num_minority = is_fitted.sum(), len(minority)
+  half = (num_majority + num_minority) / 2
+  of_majority = is_fitted * (half / num_majority if balanced else 1.0)
+  of_minority = half / num_minority if balanced else 1.0
 
   def score(line):
     product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
@@ -109,7 +119,9 @@ def _fit(
     line = jax.tree.map(lambda a, b: a + size * b, line, direction)
     return _State(line, jax.grad(loss)(line), count + 1)
 
-  start = Line(jnp.zeros(majority.shape[1]), jnp.zeros(()))
+  # The offset is right for weights of 0, so that the first gradient is the images'.
+  log_odds = 0.0 if balanced else jnp.log(num_majority / num_minority)
+  start = Line(jnp.zeros(majority.shape[1]), jnp.asarray(log_odds, jnp.float32))
   gradient = jax.grad(loss)(start)
   first_norm = _norm(gradient)
   return jax.lax.while_loop(

@@ -14,12 +14,12 @@ def _features(count, size, seed, offset=0.0):
   return (rng.normal(size=(count, size)) + offset).astype(np.float32)
 
 
-def _solve(majority, minority, penalty):
+def _solve(majority, minority, penalty, balanced=True):
   """The same by scikit-learn: weights `[C]` and offset `[1]`."""
   features = np.concatenate([majority, minority]).astype(np.float64)
   regression = LogisticRegression(
     C=1 / penalty,
-    class_weight='balanced',
+    class_weight='balanced' if balanced else None,
     solver='newton-cholesky',
     tol=1e-10,
     max_iter=1000,
@@ -30,16 +30,17 @@ def _solve(majority, minority, penalty):
 
 @pytest.mark.parametrize(('penalty', 'n'), [(2.0, 7), (30.0, 1)])
 @pytest.mark.parametrize('offset', [0.2, 4.0])  # overlapping and separable
-def test_it_is_scikit_learns_for_every_subset_and_draw(penalty, n, offset):
+@pytest.mark.parametrize('balanced', [True, False])
+def test_it_is_scikit_learns_for_every_subset_and_draw(penalty, n, offset, balanced):
   majority = _features(80, 12, 0)
   minority = _features(3 * n, 12, 1, offset).reshape(3, n, 12)
   is_fitted = np.ones((2, 80), bool)
   is_fitted[1, 20:50] = False
-  lines = logistic_regression.fit_balanced(majority, is_fitted, minority, penalty)
+  lines = logistic_regression.fit(majority, is_fitted, minority, penalty, balanced)
   assert lines.weights.shape == (2, 3, 12)
   for subset, fitted in enumerate(is_fitted):
     for draw, images in enumerate(minority):
-      weights, offset = _solve(majority[fitted], images, penalty)
+      weights, offset = _solve(majority[fitted], images, penalty, balanced)
       scale = np.abs(weights).max()
       np.testing.assert_allclose(
         lines.weights[subset, draw], weights, atol=0.01 * scale
@@ -49,8 +50,8 @@ def test_it_is_scikit_learns_for_every_subset_and_draw(penalty, n, offset):
 
 def test_more_features_than_images():
   majority, minority = _features(20, 100, 0), _features(2, 100, 1, 1.0)
-  line = logistic_regression.fit_balanced(
-    majority, np.ones((1, 20), bool), minority[None], 100.0
+  line = logistic_regression.fit(
+    majority, np.ones((1, 20), bool), minority[None], 100.0, True
   )
   weights, offset = _solve(majority, minority, 100.0)
   np.testing.assert_allclose(line.weights[0, 0], weights, atol=1e-5)
@@ -60,8 +61,8 @@ def test_more_features_than_images():
 def test_no_line_is_better_nearby():
   """The gradient of the objective, written down once more, is nothing."""
   majority, minority = _features(50, 5, 0), _features(4, 5, 1, 0.5)
-  line = logistic_regression.fit_balanced(
-    majority, np.ones((1, 50), bool), minority[None], 2.0
+  line = logistic_regression.fit(
+    majority, np.ones((1, 50), bool), minority[None], 2.0, True
   )
 
   def loss(weights, offset):

@@ -91,11 +91,12 @@ def _fit_draws(
   # The penalty gives log odds of standardised images a prior variance of 1, as in
   # `linear`.
   lines = jax.device_get(
-    logistic_regression.fit_balanced(
+    logistic_regression.fit(
       known.standardised,
       known.is_fitted,
       jnp.asarray((roots - known.centre) / known.deviation, jnp.float32),
       penalty=float(minority.shape[2]),
+      balanced=True,
     )
   )
   held_out = np.asarray(known.standardised[neighbors.held_out], np.float64)

@@ -34,6 +34,10 @@ def _on_majority_features(name: str, fit: Callable) -> Rival:
   )
 
 
+def _by_regression(from_one_image: str, fit_draws: Callable) -> Rival:
+  return Rival(fit_draws.__name__, FEATURES, True, from_one_image, fit_draws)
+
+
 def _on_boundary(
   name: str,
   objective: objectives.Objective,
@@ -67,24 +71,13 @@ _REGISTRY = {
     ),
     _on_majority_features('one_class_knn', distances.one_class_knn),
     _on_majority_features('mahalanobis', distances.mahalanobis),
-    Rival(
-      'logistic_balanced',
-      FEATURES,
-      decides_at_zero=True,
-      from_one_image='it counts half of all',
-      fit_draws=linear.logistic_balanced,
-    ),
-    _on_features(
-      'logistic_logit_adjusted',
-      linear.logistic_logit_adjusted,
-      True,
+    _by_regression('it counts half of all', linear.logistic_balanced),
+    _by_regression(
       'it is one image among all, and the cut moves by the log of their number',
+      linear.logistic_logit_adjusted,
     ),
-    _on_features(
-      'smote_logistic',
-      linear.smote_logistic,
-      True,
-      'there is nothing to interpolate, so it is repeated',
+    _by_regression(
+      'there is nothing to interpolate, so it is repeated', linear.smote_logistic
     ),
     *map(plda.rival, plda.NAMES),
     fusion.rival(),

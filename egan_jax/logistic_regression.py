@@ -1,8 +1,9 @@
 """Logistic regressions that share their majority images, side by side.
 
-What scikit-learn's `LogisticRegression` minimises, by a truncated Newton method (Nash, "A survey of truncated-Newton methods", 2000). Every fit of
-a few minority images against the same thousands of the majority is then one row of a
-matrix product, and dozens of them take little longer than one.
+What scikit-learn's `LogisticRegression` minimises, by a truncated Newton method (Nash,
+"A survey of truncated-Newton methods", 2000). Every fit of a few minority images against
+the same thousands of the majority is then one row of a matrix product, and dozens of them
+take little longer than one.
 """
 
 import functools
@@ -10,13 +11,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.sparse.linalg import cg
 
 _MAX_STEPS = 50
 _CG_STEPS = 100
 _CG_TOLERANCE = 0.05  # of the gradient: exact steps far from the minimum are wasted
 _TOLERANCE = 1e-5  # of the first gradient, about what float32 can tell
-_STEP_SIZES = 0.5 ** jnp.arange(8)
+_STEP_SIZES = 0.5 ** np.arange(8, dtype=np.float32)
 
 
 class Line(NamedTuple):
@@ -115,7 +117,8 @@ def _fit(
       moved = tuple(s + size * c for s, c in zip(scores, changes, strict=True))
       return loss_of_scores(moved, jnp.polyval(jnp.stack(squares[::-1]), size))
 
-    size = _STEP_SIZES[jnp.argmin(jax.vmap(loss_at)(_STEP_SIZES))]
+    sizes = jnp.asarray(_STEP_SIZES)
+    size = sizes[jnp.argmin(jax.vmap(loss_at)(sizes))]
     line = jax.tree.map(lambda a, b: a + size * b, line, direction)
     return _State(line, jax.grad(loss)(line), count + 1)
 

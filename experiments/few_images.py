@@ -39,10 +39,11 @@ PROBLEMS = {
 }
 NUM_FOLDS = 5
 _NUM_FEATURES = 1280  # of the last map
-RIVALS = ('nearest_class_mean', 'logistic_balanced')
+RIVALS = ('nearest_class_mean', 'logistic_balanced', 'logistic_logit_adjusted')
 OTHER_RIVALS = ('class_mean_and_knn',)
 ONE_CLASS_RIVALS = ('one_class_knn', 'mahalanobis')
-SLOW_REGRESSIONS = ('logistic_logit_adjusted', 'smote_logistic')
+# Each of its draws has as many images of the minority as of the majority.
+SMOTE = 'smote_logistic'
 
 
 class Problem:
@@ -246,7 +247,7 @@ def _run_problem(
     **dict.fromkeys(RIVALS, options.draws.value),
     **dict.fromkeys(OTHER_RIVALS, options.draws.value if options.others.value else 0),
     **dict.fromkeys(ONE_CLASS_RIVALS, 1 if options.others.value else 0),
-    **dict.fromkeys(SLOW_REGRESSIONS, options.regression_draws.value),
+    SMOTE: options.smote_draws.value,
   }
   for rival, draws in others.items():
     if draws:
@@ -286,9 +287,7 @@ def run_command() -> None:
       'Whether features are the mean of an image and its mirror image.',
     ),
     draws=flags.DEFINE_integer('draws', 20, 'Of the minority images.'),
-    regression_draws=flags.DEFINE_integer(
-      'regression_draws', 0, 'Of the regressions that take minutes a draw.'
-    ),
+    smote_draws=flags.DEFINE_integer('smote_draws', 5, 'Of the rival with SMOTE.'),
     others=flags.DEFINE_bool('others', True, 'Whether one-class and kNN rivals run.'),
     expected=flags.DEFINE_bool('expected_f1', True, 'Whether that rule is tried too.'),
     render=flags.DEFINE_bool('render', False, 'Only write the document.'),

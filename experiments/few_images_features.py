@@ -9,18 +9,16 @@ are there: 20 draws of 100. Beside the pooled last map, the first columns, chunk
 intermediate maps, pooled too. Every image is there as it is and mirrored.
 """
 
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from absl import app, flags
-from PIL import Image
 
 from egan_jax import backbones, feature_extractor
 from egan_jax.backbones.graph import LayerGraph
 from egan_jax.feature_extractor import FeatureExtractor
-from experiments.few_images_store import CHUNK, MINORITY, is_cut, order, stem_of
+from experiments.few_images_store import CHUNK, Sources, stem_of
 
 # Beside the last one, what is pooled of each backbone.
 MAPS = {
@@ -49,54 +47,6 @@ def extractor(name: str, size: int) -> FeatureExtractor:
   layers = backbones.get(name).layers
   maps = LayerGraph(layers, (layers[-1].name, *MAPS[name]))
   return made.replace(trunks=(made.trunks[0].replace(graph=maps),))
-
-
-class Sources:
-  """The images of a class of a data set; each data set is read once."""
-
-  def __init__(self, data_dir: str, xray_dir: str):
-    self._data_dir, self._xray_dir = data_dir, xray_dir
-    self._read: dict[tuple, dict[int, list[np.ndarray]]] = {}
-
-  def images(
-    self, dataset: str, label: str | int, split: str, size: int
-  ) -> np.ndarray | None:
-    """uint8 `[N, H, W, 3]`, or None without the folder of the X-rays."""
-    if dataset == 'xray':
-      return self._xrays(label, split, size) if self._xray_dir else None
-    if (dataset, split) not in self._read:
-      self._read[dataset, split] = self._cifar(dataset, split)
-    images = np.stack(self._read[dataset, split][label])
-    if is_cut(dataset, label, split):
-      images = images[order(len(images))[:MINORITY]]
-    return images
-
-  def _cifar(self, dataset, split) -> dict[int, list[np.ndarray]]:
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder(
-      dataset, data_dir=self._data_dir or None, file_format='array_record'
-    )
-    decoders = {'image': tfds.decode.SkipDecoding()}
-    images = {}
-    for example in builder.as_data_source(split=split, decoders=decoders):
-      if example['label'] < 5:
-        image = np.asarray(Image.open(io.BytesIO(example['image'])))
-        images.setdefault(int(example['label']), []).append(image)
-    return images
-
-  def _xrays(self, label, split, size) -> np.ndarray:
-    paths = sorted((Path(self._xray_dir) / split / label).iterdir())
-    paths = [paths[i] for i in order(len(paths))]
-    if split == 'train':
-      paths = paths[: 1080 if label == 'NORMAL' else 600]
-    return np.stack([_decode(path, size) for path in paths])
-
-
-def _decode(path: Path, size: int) -> np.ndarray:
-  with Image.open(path) as image:
-    squashed = image.convert('RGB').resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(squashed)
 
 
 def extract(

@@ -24,11 +24,6 @@ from experiments.few_images_measures import measure
 RESULT = Path(__file__).parent / 'results' / 'few_images_fusion_search.json'
 NUMBERS = (1, 2, 3, 5, 10, 100)
 WEIGHTS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
-# Of each data set: pairs of a minority and a majority, and majority images to fit.
-PAIRS = {
-  'cifar100': (tuple(itertools.permutations(range(5), 2)), 300),
-  'cifar10': (((0, 3), (1, 3), (2, 1), (3, 1)), 4000),
-}
 _NAME = 'EfficientNetLite0'
 
 _FEATURES_DIR = flags.DEFINE_string('features_dir', None, 'Of few_images_features.')
@@ -75,7 +70,7 @@ def search_pair(
 def main(_: list[str]) -> None:
   directions = feature_extractor.class_directions((_NAME,), 'imagenet')
   result = {}
-  for dataset, (pairs, num_fitted) in PAIRS.items():
+  for dataset, (pairs, num_fitted) in few_images_store.STAND_INS.items():
     classes = {
       label: few_images_store.load(
         _FEATURES_DIR.value, dataset, label, 'train', _NAME, 224

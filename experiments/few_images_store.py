@@ -1,12 +1,20 @@
-"""Where few_images_features keeps features, and how the experiments read them."""
+"""Images of the few-image experiments, and the features few_images_features keeps."""
 
+import io
 import itertools
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 CHUNK = 250
 MINORITY = 2000
+# In no table, to choose constants on. Of each data set: pairs of a minority and a
+# majority, and majority images to fit.
+STAND_INS = {
+  'cifar100': (tuple(itertools.permutations(range(5), 2)), 300),
+  'cifar10': (((0, 3), (1, 3), (2, 1), (3, 1)), 4000),
+}
 
 
 def order(count: int) -> np.ndarray:
@@ -45,3 +53,51 @@ def load(
 def stem_of(dataset, label, split, name, size, flipped) -> str:
   flip = '-flipped' if flipped else ''
   return f'{dataset}-{label}-{split}-{name}-{size}{flip}'
+
+
+class Sources:
+  """The images of a class of a data set; each data set is read once."""
+
+  def __init__(self, data_dir: str, xray_dir: str):
+    self._data_dir, self._xray_dir = data_dir, xray_dir
+    self._read: dict[tuple, dict[int, list[np.ndarray]]] = {}
+
+  def images(
+    self, dataset: str, label: str | int, split: str, size: int
+  ) -> np.ndarray | None:
+    """uint8 `[N, H, W, 3]`, or None without the folder of the X-rays."""
+    if dataset == 'xray':
+      return self._xrays(label, split, size) if self._xray_dir else None
+    if (dataset, split) not in self._read:
+      self._read[dataset, split] = self._cifar(dataset, split)
+    images = np.stack(self._read[dataset, split][label])
+    if is_cut(dataset, label, split):
+      images = images[order(len(images))[:MINORITY]]
+    return images
+
+  def _cifar(self, dataset, split) -> dict[int, list[np.ndarray]]:
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(
+      dataset, data_dir=self._data_dir or None, file_format='array_record'
+    )
+    decoders = {'image': tfds.decode.SkipDecoding()}
+    images = {}
+    for example in builder.as_data_source(split=split, decoders=decoders):
+      if example['label'] < 5:
+        image = np.asarray(Image.open(io.BytesIO(example['image'])))
+        images.setdefault(int(example['label']), []).append(image)
+    return images
+
+  def _xrays(self, label, split, size) -> np.ndarray:
+    paths = sorted((Path(self._xray_dir) / split / label).iterdir())
+    paths = [paths[i] for i in order(len(paths))]
+    if split == 'train':
+      paths = paths[: 1080 if label == 'NORMAL' else 600]
+    return np.stack([_decode(path, size) for path in paths])
+
+
+def _decode(path: Path, size: int) -> np.ndarray:
+  with Image.open(path) as image:
+    squashed = image.convert('RGB').resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(squashed)

@@ -19,6 +19,17 @@ _BOTH = 'EfficientNetLite0+EfficientNetLite1'
 # What images are seen with: of the presets 'default' and 'best', and between them.
 _DETAILED = (_DEFAULT, f'{_BOTH} mirrored')
 _VIEWS = (_DEFAULT, f'{_DEFAULT} mirrored', _BOTH, f'{_BOTH} mirrored')
+# Of the first table: side of the images in pixels, method, and its name there.
+_COLUMNS = (
+  (32, 'nearest_class_mean', 'class mean'),
+  (32, 'fusion', 'fusion'),
+  (96, 'nearest_class_mean', 'class mean'),
+  (96, 'fusion', 'fusion'),
+  (224, 'nearest_class_mean', 'class mean'),
+  (224, 'plda', 'two-covariance'),
+  (224, 'plda_knn', 'two-covariance + kNN'),
+  (224, 'fusion', 'fusion'),
+)
 _BLOCK = '<!-- {name}: written by experiments.few_images -->\n'
 
 
@@ -42,16 +53,12 @@ def parse(stored: dict) -> dict[tuple, dict]:
 
 def f1_table(cells: dict[tuple, dict]) -> str:
   """F1 (AUROC) at 5 % false alarms of one backbone, methods and sizes side by side."""
-  columns = sorted(
-    {(key[2], key[3]) for key in cells if key[3] in _MAIN and key[1] == _DEFAULT},
-    key=lambda c: (c[0], _MAIN.index(c[1])),
-  )
   lines = _header(
-    ['minority images', *(f'{_MAIN_NAMES[m]} {s} px' for s, m in columns)]
+    ['minority images', *(f'{name} {size} px' for size, _, name in _COLUMNS)]
   )
   for problem, n in _rows(cells):
     row = [f'{problem} {n}']
-    for size, method in columns:
+    for size, method, _ in _COLUMNS:
       cell = cells.get((problem, _DEFAULT, size, method, n))
       row.append(
         f'{_mean(cell, "f1"):.3f} ({_mean(cell, "auroc"):.3f})' if cell else '-'
@@ -124,15 +131,6 @@ def detail_table(cells: dict[tuple, dict]) -> str:
       )
     )
   return '\n'.join(lines) + '\n'
-
-
-_MAIN_NAMES = {
-  'nearest_class_mean': 'class mean',
-  'plda': 'two-covariance',
-  'plda_knn': 'two-covariance + kNN',
-  'fusion': 'fusion',
-}
-_MAIN = list(_MAIN_NAMES)
 
 
 def make_tables(cells: dict[tuple, dict]) -> dict[str, str]:

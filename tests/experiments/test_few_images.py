@@ -120,6 +120,6 @@ def test_every_rival_of_features_is_named():
     *few_images.RIVALS,
     *few_images.OTHER_RIVALS,
     *few_images.ONE_CLASS_RIVALS,
-    *few_images.SLOW_REGRESSIONS,
+    few_images.SMOTE,
   }
   assert of_features - compared == {*('always_minority', 'plda', 'plda_knn', 'fusion')}

@@ -42,9 +42,8 @@ def read(cell: Cell, seed: int, runs: Path) -> dict | None:
 
   Returns:
     `oracle` (`protocols.paper_protocol`); `honest`, each metric and count of the
-    last epoch as a list over folds; `decision`, the same under the threshold the run
-    chose itself, if it chose another than 0; `first_fold`, the counts of fold 0 at
-    its best F1, an oracle's; `curves`, means over folds; `seconds`; `environment`.
+    last epoch as a list over folds; `first_fold`, the counts of fold 0 at its best F1,
+    an oracle's; `curves`, means over folds; `seconds`; `environment`.
 
   Raises:
     UserError: the folder holds a run of something else.
@@ -66,7 +65,6 @@ def describe(records: list[dict], summary: dict) -> dict:
   return {
     'oracle': protocols.paper_protocol(records),
     'honest': {name: values.tolist() for name, values in last.items()},
-    'decision': _read_decision(summary.get('decision')),
     'first_fold': {name: best[name] for name in ('epoch', 'f1', *COUNTS)},
     'curves': {
       name: np.round(protocols.stack_curves(records, name).mean(axis=0), 4).tolist()
@@ -74,18 +72,6 @@ def describe(records: list[dict], summary: dict) -> dict:
     },
     'seconds': summary['seconds'],
     'environment': summary['environment'],
-  }
-
-
-def _read_decision(decision: dict | None) -> dict | None:
-  if not decision or decision['folds'][0]['threshold']['rule'] == 'zero':
-    return None
-  return {
-    'rule': decision['folds'][0]['threshold']['rule'],
-    **{
-      name: [fold['metrics'][name] for fold in decision['folds']]
-      for name in (*METRICS, *COUNTS)
-    },
   }
 
 

@@ -9,7 +9,6 @@ from egan_jax.evaluation.metrics import constant_predictor_floor
 FIELDS = ('precision', 'recall', 'f1', 'balanced_accuracy', 'auroc')
 ORACLE = 'eGAN, paper protocol (oracle)'
 HONEST = 'eGAN, honest (last epoch, threshold 0)'
-DECISION = 'eGAN, honest (last epoch, threshold by {rule})'
 FLOOR = 'always minority'
 BEST_RIVAL = 'best rival: {name}'
 
@@ -33,12 +32,6 @@ def summarise(cell: dict) -> dict[str, dict[str, list[float]]]:
       for field in FIELDS
     }
     lines[HONEST] = {field: pool_folds(runs, 'honest', field) for field in FIELDS}
-    decided = {seed: run for seed, run in runs.items() if run['decision']}
-    if decided:
-      rule = next(iter(decided.values()))['decision']['rule']
-      lines[DECISION.format(rule=rule)] = {
-        field: pool_folds(decided, 'decision', field) for field in FIELDS
-      }
   if best := find_best_rival(cell):
     lines[BEST_RIVAL.format(name=best)] = summarise_rivals(cell)[best]
   if totals := count_test_images(cell):

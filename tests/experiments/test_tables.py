@@ -27,6 +27,7 @@ from experiments.paper.cells import (
   describe_command,
   make_config,
 )
+from tests import small_runs
 
 LITE = ('EfficientNetLite0', 'EfficientNetLite0')
 CELL = Cell('cifar10_0_1', '500', LITE)
@@ -191,8 +192,16 @@ def test_a_run_is_read_as_the_protocols_say(tmp_path):
   ]
   assert run['oracle']['metrics']['f1']['mean'] == pytest.approx(max(means))
   assert run['curves']['f1'] == np.round(means, 4).tolist()
-  assert run['decision'] is None
   assert runs.read(CELL, 1, tmp_path) is None
+
+
+def test_a_run_is_read_as_the_trainer_leaves_it(tmp_path, tiny_registered):
+  summary = train.train_and_evaluate(small_runs.make_config(), tmp_path)
+  run = runs.describe(small_runs.read_records(tmp_path), summary)
+  honest = summary['protocols']['honest']['metrics']
+  for field in ('f1', 'auroc'):
+    assert np.mean(run['honest'][field]) == pytest.approx(honest[field]['mean'])
+  assert run['seconds']['train'] > 0
 
 
 def test_a_run_of_something_else_is_refused(tmp_path):

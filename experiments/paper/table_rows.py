@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from egan_jax import rivals
 from experiments.paper import rendering, summaries
 from experiments.paper.summaries import FIELDS
 
@@ -26,7 +27,9 @@ def describe_runs(cell: dict) -> str:
   """The command, how much of it there is, how long it took."""
   runs = cell['runs'].values()
   seeds = ','.join(sorted({*cell['runs'], *cell['rivals']}))
-  parts = [f'`{cell["command"]} --seeds={seeds}`']
+  with_heads = [seed for seed, table in cell['rivals'].items() if _has_heads(table)]
+  kinds = ' --rivals=all' if with_heads else ''
+  parts = [f'`{cell["command"]} --seeds={seeds}{kinds}`']
   if runs:
     seconds = sum(run['seconds']['train'] for run in runs)
     parts.append(
@@ -36,7 +39,14 @@ def describe_runs(cell: dict) -> str:
     )
   if cell['rivals']:
     parts.append(f'rivals: {summaries.describe_seeds(list(cell["rivals"]))}')
+  if with_heads:
+    parts.append(f'of those that train a head: {summaries.describe_seeds(with_heads)}')
   return '; '.join(parts)
+
+
+def _has_heads(table: dict) -> bool:
+  known = {*table} & {*rivals.names()}
+  return any(rivals.get(name).reads == rivals.BOUNDARY for name in known)
 
 
 def describe_cost(cells: list[dict]) -> str:

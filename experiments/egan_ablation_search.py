@@ -65,9 +65,7 @@ def run(folder: str, directions: np.ndarray, num_draws: int) -> dict:
     `tried`, by version and setting the mean F1 and AUROC of each number.
   """
   classes = [
-    few_images_store.load(folder, 'cifar100', label, 'train', _NAME, 224)[
-      :, : len(directions)
-    ]
+    few_images_store.load(folder, 'cifar100', label, 'train', _NAME, 224)
     for label in range(5)
   ]
   rows: dict[tuple, list] = {}

@@ -38,7 +38,6 @@ PROBLEMS = {
   'chest X-ray': ('xray', 'PNEUMONIA', 'NORMAL', (1, 2, 10, 30)),
 }
 NUM_FOLDS = 5
-_NUM_FEATURES = 1280  # of the last map
 RIVALS = ('nearest_class_mean', 'logistic_balanced', 'logistic_logit_adjusted')
 OTHER_RIVALS = ('class_mean_and_knn',)
 ONE_CLASS_RIVALS = ('one_class_knn', 'mahalanobis')
@@ -63,10 +62,7 @@ class Problem:
         for flipped in (False, True)[: 1 + mirrored]
       ]
       return np.mean(
-        [
-          np.concatenate([f[:, :_NUM_FEATURES] for f in view], axis=1) for view in views
-        ],
-        axis=0,
+        [np.concatenate(of_backbones, axis=1) for of_backbones in views], axis=0
       )
 
     self.majority = load(majority, 'train')

@@ -92,7 +92,7 @@ def main(options: types.SimpleNamespace) -> None:
     for label in {*itertools.chain(*pairs)}:
       pooled = few_images_store.load(
         options.features_dir.value, dataset, label, 'train', _NAME, 224
-      )[:, : len(directions)]
+      )
       images = sources.images(dataset, label, 'train', 224)
       order = few_images_store.order(len(pooled))
       features[label] = pooled[order]

@@ -5,8 +5,7 @@
 
 Chunks of 250 images are files of their own, so a stopped command goes on where it
 was. Of the CIFAR-10 minority only the first 2,000 training images of a fixed order
-are there: 20 draws of 100. Beside the pooled last map, the first columns, chunks have
-intermediate maps, pooled too. Every image is there as it is and mirrored.
+are there: 20 draws of 100. Every image is there as it is and, if asked for, mirrored.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,16 +14,11 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from egan_jax import backbones, feature_extractor
-from egan_jax.backbones.graph import LayerGraph
+from egan_jax import feature_extractor
 from egan_jax.feature_extractor import FeatureExtractor
 from experiments.few_images_store import CHUNK, Sources, stem_of
 
-# Beside the last one, what is pooled of each backbone.
-MAPS = {
-  'EfficientNetLite0': ('block7a_project_bn', 'block6d_add', 'block5c_add'),
-  'EfficientNetLite1': ('block7a_project_bn', 'block6e_add', 'block5d_add'),
-}
+BACKBONES = ('EfficientNetLite0', 'EfficientNetLite1', 'EfficientNetLite2')
 # (data set, class, split): CIFAR's labels, or folders of the X-rays.
 CIFAR10_CARS = [('cifar10', c, s) for s in ('test', 'train') for c in (0, 1)]
 CIFAR10_PETS = [('cifar10', c, s) for s in ('test', 'train') for c in (2, 3)]
@@ -35,18 +29,10 @@ EVERYTHING = [*CIFAR100, *CIFAR10_CARS, *CIFAR10_PETS, *XRAY]
 _FEATURES_DIR = flags.DEFINE_string('features_dir', None, 'Where features are kept.')
 _DATA_DIR = flags.DEFINE_string('data_dir', '', 'The TFDS data folder.')
 _XRAY_DIR = flags.DEFINE_string('xray_dir', '', 'Holds train/NORMAL and so on.')
-_BACKBONES = flags.DEFINE_list('backbones', list(MAPS), 'In this order.')
+_BACKBONES = flags.DEFINE_list('backbones', BACKBONES, 'In this order.')
 _SIZES = flags.DEFINE_list('sizes', ['224', '96', '32'], 'In pixels, in this order.')
 _MIRRORED = flags.DEFINE_bool('mirrored', True, 'Whether mirror images, too.')
 _BATCH_SIZE = flags.DEFINE_integer('batch_size', 16, 'Images per batch.')
-
-
-def extractor(name: str, size: int) -> FeatureExtractor:
-  """The pooled last map of a backbone, then those of `MAPS`."""
-  made = feature_extractor.make((name,), 'imagenet', size, 'imagenet')
-  layers = backbones.get(name).layers
-  maps = LayerGraph(layers, (layers[-1].name, *MAPS[name]))
-  return made.replace(trunks=(made.trunks[0].replace(graph=maps),))
 
 
 def extract(
@@ -87,7 +73,7 @@ def main(_: list[str]) -> None:
   sources = Sources(_DATA_DIR.value, _XRAY_DIR.value)
   for size in map(int, _SIZES.value):
     for name in _BACKBONES.value:
-      made = extractor(name, size)
+      made = feature_extractor.make((name,), 'imagenet', size, 'imagenet')
       for flipped in (False, True)[: 1 + _MIRRORED.value]:
         for which in EVERYTHING:
           for stem in extract(

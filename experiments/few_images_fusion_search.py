@@ -74,7 +74,7 @@ def main(_: list[str]) -> None:
     classes = {
       label: few_images_store.load(
         _FEATURES_DIR.value, dataset, label, 'train', _NAME, 224
-      )[:, : len(directions)]
+      )
       for label in {*itertools.chain(*pairs)}
     }
     found = {}

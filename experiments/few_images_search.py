@@ -113,9 +113,7 @@ def _standardise(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
 def main(_: list[str]) -> None:
   directions = feature_extractor.class_directions((_NAME,), 'imagenet')
   classes = [
-    few_images_store.load(_FEATURES_DIR.value, 'cifar100', label, 'train', _NAME, 224)[
-      :, : len(directions)
-    ]
+    few_images_store.load(_FEATURES_DIR.value, 'cifar100', label, 'train', _NAME, 224)
     for label in range(5)
   ]
   result = {}

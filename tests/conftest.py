@@ -36,6 +36,16 @@ def pytest_configure(config):
       jax.config.update(name, value)
 
 
+@pytest.fixture(scope='module', autouse=True)
+def _forget_programs() -> Iterator[None]:
+  """Every compiled program holds mappings of memory, of which a process has 65,530.
+
+  With those of all modules together, XLA crashed at the end of the suite.
+  """
+  yield
+  jax.clear_caches()
+
+
 @pytest.fixture(scope='session')
 def tiny_backbone() -> Backbone:
   return small_runs.make_tiny_backbone()

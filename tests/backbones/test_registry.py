@@ -26,6 +26,7 @@ ROWS = {
   'EfficientNetB2': Row(339, 7_768_569, 498_432, 1408),
   'EfficientNetLite0': Row(150, 3_413_024, 781_440, 1280),
   'EfficientNetLite1': Row(200, 4_189_344, 781_440, 1280),
+  'EfficientNetLite2': Row(200, 4_869_168, 893_120, 1280),
   'SmallConvEncoder': Row(9, 10_400, 9_312, 8 * 8 * 32),
   'SmallConvDiscriminator': Row(7, 209_792, 204_928, 8 * 8 * 128),
 }

@@ -78,11 +78,13 @@ def _cell(f1):
 def test_tables_say_what_is_stored():
   stored = {
     'bird/cat|EfficientNetLite0|224|plda|1': _cell([0.8, 0.9]),
-    'bird/cat|EfficientNetLite0|96|plda|1': _cell([0.5]),
+    'bird/cat|EfficientNetLite0|96|fusion|1': _cell([0.5]),
   }
   cells = few_images_tables.parse(stored)
   table = few_images_tables.f1_table(cells)
-  assert '| bird/cat 1 | 0.500 (0.500) | 0.850 (0.850) |' in table
+  # Class mean and fusion at 32, 96 and 224 px, the last with what is between them.
+  row = ['bird/cat 1', *'---', '0.500 (0.500)', '-', '0.850 (0.850)', *'--']
+  assert f'| {" | ".join(row)} |' in table
   details = few_images_tables.detail_table(cells)
   assert '0.850 (0.800 to 0.900) | 0.800' in details
   assert '0.500' not in details

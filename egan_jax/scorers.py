@@ -57,7 +57,7 @@ class Scorer:
 
   @property
   def minority_score_distribution(self) -> tuple[float, float] | None:
-    """Mean and deviation of a new minority image's score, if the method models it.
+    """Mean and deviation of a new minority image's score, if the method forecasts it.
 
     Stored as `[2]` in `arrays['minority_score_distribution']`.
     """

@@ -23,6 +23,7 @@ from sklearn.model_selection import KFold
 from egan_jax import feature_extractor, rivals, two_covariance
 from egan_jax.errors import UserError
 from egan_jax.evaluation import metrics, thresholds
+from egan_jax.evaluation.score_models import FEWEST_SCORES
 from egan_jax.evaluation.thresholds import Threshold
 from egan_jax.rivals import decision, fusion, held_out
 from egan_jax.rivals.decision import ThresholdRule
@@ -147,14 +148,13 @@ def run_fusion(
     for draw, scorer in enumerate(scorers):
       for name in test:
         cuts = {'f1': _five_percent(left[name][draw])}
-        if expected_f1 and name == 'fusion' and n > 1:
-          cuts['f1_expected'] = _expected_f1(
-            scorer,
-            left[name][draw],
-            held_out.left_out_scores(
+        if expected_f1 and name == 'fusion':
+          left_out = None
+          if n >= FEWEST_SCORES:
+            left_out = held_out.left_out_scores(
               rival, problem.majority, minority[draw], num_folds=20
-            ),
-          )
+            )
+          cuts['f1_expected'] = _expected_f1(scorer, left[name][draw], left_out)
         row = _evaluate_at(cuts, test[name][draw], problem.test_is_minority)
         results.setdefault((name, n), []).append(row)
   return results
@@ -165,7 +165,7 @@ def _five_percent(majority_scores: np.ndarray) -> Threshold:
 
 
 def _expected_f1(
-  scorer: Scorer, majority_scores: np.ndarray, left_out: np.ndarray
+  scorer: Scorer, majority_scores: np.ndarray, left_out: np.ndarray | None
 ) -> Threshold:
   rule = ThresholdRule('expected_f1')
   return decision.decide_from_scores(

@@ -18,7 +18,7 @@ from egan_jax import feature_extractor
 from egan_jax.feature_extractor import FeatureExtractor
 from experiments.few_images_store import CHUNK, Sources, stem_of
 
-BACKBONES = ('EfficientNetLite0', 'EfficientNetLite1', 'EfficientNetLite2')
+BACKBONES = ['EfficientNetLite0', 'EfficientNetLite1', 'EfficientNetLite2']
 # (data set, class, split): CIFAR's labels, or folders of the X-rays.
 CIFAR10_CARS = [('cifar10', c, s) for s in ('test', 'train') for c in (0, 1)]
 CIFAR10_PETS = [('cifar10', c, s) for s in ('test', 'train') for c in (2, 3)]

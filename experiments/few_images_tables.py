@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from egan_jax.evaluation.score_models import FEWEST_SCORES
-
 DOCUMENT = Path(__file__).parent.parent / 'docs' / 'one_rare_image.md'
 # Of the issue, with all that follows it allowed to look at training images only.
 TARGETS = {
@@ -73,14 +71,13 @@ def preset_table(cells: dict[tuple, dict]) -> str:
   lines = _header(['minority images', *names, 'worst draw, the last', 'target'])
   for problem, n in _rows(cells):
     found = [cells.get((problem, name, 224, 'fusion', n)) for name in _VIEWS]
-    key = 'f1_expected' if n >= FEWEST_SCORES else 'f1'
     target = TARGETS.get(problem, {}).get(n)
     lines.append(
       _line(
         [
           f'{problem} {n}',
-          *(f'{_mean(cell, key):.3f}' if cell else '-' for cell in found),
-          f'{min(found[-1][key]):.3f}' if found[-1] else '-',
+          *(f'{_mean(cell, "f1_expected"):.3f}' if cell else '-' for cell in found),
+          f'{min(found[-1]["f1_expected"]):.3f}' if found[-1] else '-',
           f'{target:.3f}' if target else '',
         ]
       )

@@ -43,8 +43,8 @@ class ScoreModel:
 
 
 def from_method(mean: float, deviation: float) -> ScoreModel:
-  """A normal with the mean and deviation that the method itself predicts."""
-  return ScoreModel(mean, deviation, math.inf, "normal as the method's own model says")
+  """A normal with the mean and deviation that the method itself forecasts."""
+  return ScoreModel(mean, deviation, math.inf, 'normal as the method forecasts them')
 
 
 def from_left_out(

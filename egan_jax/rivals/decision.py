@@ -36,7 +36,8 @@ NUM_MINORITY_FOLDS = {FEATURES: 20, BOUNDARY: 5}
 def default_rule(method: str) -> str:
   """The paper's for the paper's method, else the highest F1 that can be expected.
 
-  With fewer minority images than that takes, 'target_specificity' stands in for it.
+  Where minority images are too few to leave out, the method's own forecast serves it, or
+  else 'target_specificity' stands in for it.
   """
   return 'zero' if method == 'egan' else 'expected_f1'
 

@@ -146,7 +146,7 @@ class TestRules:
       modelled = scorers.make(arrays, 'linear')
       # It takes no minority image to be left out.
       decision = decide_from_scores(modelled, majority, None, rule)
-      assert "method's own model" in decision.threshold.promise
+      assert 'as the method forecasts' in decision.threshold.promise
       cuts.append(decision.threshold.value)
     assert cuts[0] == majority.min() and -1 < cuts[1] < 0
 

@@ -93,3 +93,37 @@ def test_passes_through_jit_and_grad():
   )
   gradient = jax.grad(lambda f: scorer(f).sum())(images)
   assert np.isfinite(gradient).all()
+
+
+def test_forecast_is_lower_the_less_the_given_images_are_like_the_majority():
+  assert fusion.forecast(-3.0)[0] == -5 < fusion.forecast(0.0)[0]
+  assert fusion.forecast(-3.0)[1] > fusion.forecast(0.0)[1] > 1.5
+  majority = _features(400)
+  rival = fusion.rival()
+  near, far = (
+    rival.fit(majority, _features(2, seed=1, offset=offset)) for offset in (1, 4)
+  )
+  assert far.minority_score_distribution[0] < near.minority_score_distribution[0]
+  # In units of the scores of majority images that were not fitted.
+  spread = far.scores(_features(4000, seed=3)).std()
+  arrays = far.arrays['plda_knn']
+  knn = two_covariance.score_neighbors(
+    arrays['index'], _features(2, seed=1, offset=4)
+  ).mean()
+  unlikeness = (knn - arrays['knn_mean']) / arrays['knn_deviation']
+  expected = spread * np.array(fusion.forecast(float(unlikeness)))
+  np.testing.assert_allclose(far.minority_score_distribution, expected, rtol=0.15)
+
+
+@pytest.mark.parametrize(('n', 'rule'), [(1, 'forecast'), (6, 'left-out scores')])
+def test_expected_f1_takes_left_out_images_where_there_are_enough(n, rule):
+  minority = _features(n, seed=1, offset=3)[None]
+  (decision,) = rivals.decide(
+    fusion.rival(),
+    _features(60),
+    minority,
+    [0],
+    rule=rivals.ThresholdRule('expected_f1'),
+  )
+  assert decision.threshold.rule == 'expected_f1'
+  assert rule in decision.threshold.promise

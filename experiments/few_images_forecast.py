@@ -20,11 +20,10 @@ from sklearn.datasets import load_digits
 
 from egan_jax import feature_extractor
 from egan_jax.evaluation import score_models, thresholds
-from egan_jax.reporting import environment, run_files
 from egan_jax.rivals import fusion
 from egan_jax.scorers import Scorer
 from experiments import few_images, few_images_store
-from experiments.few_images_measures import best_f1
+from experiments.few_images_measures import best_f1, keep_means
 
 RESULT = Path(__file__).parent / 'results' / 'few_images_forecast.json'
 NUMBERS = (1, 2, 3, 4)
@@ -131,13 +130,10 @@ def main(options: types.SimpleNamespace) -> None:
     kind: {str(n): summarise(rows) for n, rows in of_kind.items()}
     for kind, of_kind in found.items()
   }
-  run_files.write_json(
+  keep_means(
     options.output.value,
-    {
-      'command': 'python -m experiments.few_images_forecast --features_dir=DIR',
-      'environment': environment.describe_environment(),
-      'mean_over_pairs_and_draws': result,
-    },
+    'python -m experiments.few_images_forecast --features_dir=DIR',
+    result,
   )
   print(result)
 

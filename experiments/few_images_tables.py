@@ -1,12 +1,14 @@
 """Writes the tables of docs/one_rare_image.md from the stored results."""
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 
 DOCUMENT = Path(__file__).parent.parent / 'docs' / 'one_rare_image.md'
-# Of the issue, with all that follows it allowed to look at training images only.
+FORECAST = Path(__file__).parent / 'results' / 'few_images_forecast.json'
+# What the work set out for, with all that follows it allowed to look at training images only.
 TARGETS = {
   'airplane/automobile': {1: 0.972, 2: 0.977, 10: 0.982, 100: 0.986},
   'bird/cat': {1: 0.89, 2: 0.90, 10: 0.93, 100: 0.96},
@@ -14,9 +16,10 @@ TARGETS = {
 _BOOTSTRAPS = 2000
 _DEFAULT = 'EfficientNetLite0'
 _BOTH = 'EfficientNetLite0+EfficientNetLite1'
+_BEST = f'{_BOTH}+EfficientNetLite2'
 # What images are seen with: of the presets 'default' and 'best', and between them.
-_DETAILED = (_DEFAULT, f'{_BOTH} mirrored')
-_VIEWS = (_DEFAULT, f'{_DEFAULT} mirrored', _BOTH, f'{_BOTH} mirrored')
+_DETAILED = (_DEFAULT, _BEST)
+_VIEWS = (_DEFAULT, _BOTH, _BEST)
 # Of the first table: side of the images in pixels, method, and its name there.
 _COLUMNS = (
   (32, 'nearest_class_mean', 'class mean'),
@@ -130,20 +133,47 @@ def detail_table(cells: dict[tuple, dict]) -> str:
   return '\n'.join(lines) + '\n'
 
 
-def make_tables(cells: dict[tuple, dict]) -> dict[str, str]:
-  """Every table of the document, by the name in its marker."""
+def forecast_table(kinds: dict) -> str:
+  """What the forecast of few minority images' scores is worth, by kind of pair."""
+  columns = {
+    'f1_at_5_percent': '5 % false alarms',
+    'f1_of_forecast': 'by the forecast',
+    'best_f1': 'best cut there is',
+    'false_alarms_of_forecast': 'false alarms by the forecast',
+    'error_of_forecast': 'error of the forecast',
+  }
+  lines = _header(['pairs', 'images', *columns.values()])
+  for kind, numbers in kinds.items():
+    for n, means in numbers.items():
+      lines.append(_line([kind, n, *(f'{means[key]:.3f}' for key in columns)]))
+  return '\n'.join(lines) + '\n'
+
+
+def make_tables(stored: dict, forecast: dict) -> dict[str, str]:
+  """Every table of the document, by the name in its marker.
+
+  Args:
+    stored: cells of few_images.
+    forecast: the means of few_images_forecast.
+  """
+  cells = parse(stored)
   return {
     'table': f1_table(cells),
     'presets': preset_table(cells),
     'details': detail_table(cells),
+    'forecast': forecast_table(forecast),
   }
+
+
+def read_forecast() -> dict:
+  """The stored means of few_images_forecast."""
+  return json.loads(FORECAST.read_text())['mean_over_pairs_and_draws']
 
 
 def write(stored: dict) -> None:
   """Replaces the tables of the document, each between its markers."""
-  cells = parse(stored)
   text = DOCUMENT.read_text()
-  for name, table in make_tables(cells).items():
+  for name, table in make_tables(stored, read_forecast()).items():
     text = replace_block(text, name, table)
   DOCUMENT.write_text(text)
 

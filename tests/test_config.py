@@ -80,14 +80,14 @@ def test_ratio_that_does_not_exist(name, ratio):
 
 
 @pytest.mark.parametrize(
-  ('preset', 'backbones', 'image_size', 'mirrored'),
-  [('fast', 1, 96, False), ('default', 1, 224, False), ('best', 2, 224, True)],
+  ('preset', 'backbones', 'image_size'),
+  [('fast', 1, 96), ('default', 1, 224), ('best', 3, 224)],
 )
-def test_presets_of_a_folder(preset, backbones, image_size, mirrored):
+def test_presets_of_a_folder(preset, backbones, image_size):
   config = _get_config('folder')(preset)
   egan_config.check(config)
   assert len(config.feature_backbones.split('+')) == backbones
-  assert (config.image_size, config.mirror_images) == (image_size, mirrored)
+  assert config.image_size == image_size
   with pytest.raises(UserError, match="'slow': choose one of fast, default, best"):
     _get_config('folder')('slow')
 

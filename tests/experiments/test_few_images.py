@@ -99,8 +99,8 @@ def test_stored_tables_are_in_the_document():
 
   stored = json.loads(few_images.RESULT.read_text())
   text = few_images_tables.DOCUMENT.read_text()
-  cells = few_images_tables.parse(stored)
-  for table in few_images_tables.make_tables(cells).values():
+  tables = few_images_tables.make_tables(stored, few_images_tables.read_forecast())
+  for table in tables.values():
     assert table in text
 
 

@@ -204,7 +204,7 @@ def _play(
   player, key = training.player, jax.random.key(seed)
   rates = training.learning_rate, training.dropout_rate
   game = jax.jit(lambda key: state.create_game_state(key, player, player, *rates))(key)
-  images_at_once = max(1, 512 * 32**2 // player.trunk.image_size**2)  # bounds memory
+  images_at_once = max(1, 128 * 32**2 // player.trunk.image_size**2)
   for epoch in tqdm(range(training.num_epochs), unit='epoch', disable=None):
     game, terms = _train_epoch(
       game,

@@ -23,6 +23,9 @@ Boundary = dict[str, jax.Array]
 # unequal batches average right.
 LossSums = dict[str, tuple[jax.Array, jax.Array]]
 
+# Chunks of images whose activations a backward pass still finds in memory.
+_KEPT_CHUNKS = 4
+
 
 def generate(
   generator: NetworkState, params: Any, minority: Boundary
@@ -45,8 +48,9 @@ def run_trunk(
   Args:
     trunk: the discriminator's frozen layers.
     images: in [0, 1].
-    images_at_once: bounds the memory of the backward pass: more images than this go
-      through in chunks, whose forward pass is then computed a second time.
+    images_at_once: more images than this go through in chunks, which suits a
+      processor's cache. Of more than four chunks the forward pass is computed a second
+      time for the backward pass, which bounds its memory.
   """
   number = len(images)
   if images_at_once is None or number <= images_at_once:
@@ -55,7 +59,10 @@ def run_trunk(
   size = -(-number // num_chunks)
   padding = ((0, num_chunks * size - number), (0, 0), (0, 0), (0, 0))
   chunks = jnp.pad(images, padding).reshape(num_chunks, size, *images.shape[1:])
-  activations = jax.lax.map(jax.checkpoint(lambda chunk: trunk(chunk)), chunks)
+  run = trunk.__call__
+  if num_chunks > _KEPT_CHUNKS:
+    run = jax.checkpoint(run)
+  activations = jax.lax.map(run, chunks)
   return jax.tree.map(
     lambda a: a.reshape(num_chunks * size, *a.shape[2:])[:number], activations
   )

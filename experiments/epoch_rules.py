@@ -171,7 +171,7 @@ def _play_folds(player, majority, minority, shared, left_out, seed, num_epochs):
       minority,
       keys,
       batch_size=128,
-      images_at_once=512,
+      images_at_once=128,
     )
     networks = states.discriminator
     # A copy, because the next epoch consumes the states.

@@ -187,6 +187,21 @@ def test_chunks_of_generated_images_change_nothing(setting, images_at_once):
   _assert_close(setting.train(2, images_at_once=images_at_once), setting.train(2))
 
 
+@pytest.mark.parametrize(('images_at_once', 'kept'), [(1, False), (2, True), (4, True)])
+def test_chunks_have_the_gradient_of_the_whole(tiny_player, images_at_once, kept):
+  """Of 6 images: computed again for the backward pass, kept, and kept with padding."""
+  images = np.random.default_rng(0).random((6, 16, 16, 3), np.float32)
+
+  def loss(images, images_at_once=None):
+    activations = steps.run_trunk(tiny_player.trunk, images, images_at_once)
+    return sum(jnp.sum(a**2) for a in jax.tree.leaves(activations))
+
+  gradient = jax.grad(loss)
+  _assert_close(gradient(images, images_at_once), gradient(images), tolerance=1e-5)
+  program = str(jax.make_jaxpr(gradient, static_argnums=1)(images, images_at_once))
+  assert ('remat' not in program) == kept
+
+
 def test_frozen_leaves_stay_and_others_move(tiny_variables):
   setting = Setting(tiny_variables, cut=0)
   states, _ = setting.train(2)

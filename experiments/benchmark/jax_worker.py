@@ -46,6 +46,7 @@ class Game:
     learning_rate: float = 1e-4,
     dropout_rate: float = 0.2,
     trunk_dtype: str = 'float32',
+    images_at_once: int = 128,
   ):
     """Loads, computes activations and makes the states; compiles no step.
 
@@ -58,8 +59,10 @@ class Game:
       learning_rate: of Adam, for both networks.
       dropout_rate: before the discriminator's last unit.
       trunk_dtype: as of `make_player`.
+      images_at_once: of 32 px, as of the config.
     """
     self._batch_size = batch_size
+    self._images_at_once = max(1, images_at_once * 32**2 // image_size**2)
     arrays = np.load(images)
     keys = jax.random.split(jax.random.key(0), 3)
     generator, discriminator = (
@@ -130,6 +133,7 @@ class Game:
       self._minority,
       self._keys,
       self._batch_size,
+      self._images_at_once,
     )
 
   @functools.cached_property

@@ -1,0 +1,93 @@
+"""What it is worth to run generated images through the frozen layers in chunks.
+
+  python -m experiments.benchmark.chunks
+
+`steps.run_trunk` forward and backward to the images, all at once and in chunks of
+several sizes, in turns; the machine should be idle. Up to four chunks keep their
+activations for the backward pass, more are computed again.
+"""
+
+import functools
+import statistics
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from absl import app, flags
+
+from egan_jax import backbones, steps
+from egan_jax import state as egan_state
+from egan_jax.backbones.trunk import Trunk
+from egan_jax.reporting import environment, run_files
+
+RESULT = Path(__file__).parents[1] / 'results' / 'speed_chunks.json'
+BACKBONES = ('DenseNet121', 'EfficientNetLite0')
+# By side of the images in pixels: how many, and images at once.
+SETTINGS = {
+  32: (500, (None, 250, 128, 64)),
+  96: (50, (None, 25, 14, 7)),
+  224: (10, (None, 5, 3, 2)),
+}
+
+_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Of each setting.', lower_bound=1)
+_OUTPUT = flags.DEFINE_string('output', str(RESULT), 'Where the result goes.')
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def run_both_ways(trunk: Trunk, images: jax.Array, images_at_once: int | None):
+  """The gradient of all activations' sum."""
+
+  def add_up(images):
+    activations = steps.run_trunk(trunk, images, images_at_once)
+    return sum(map(jnp.sum, activations.values()))
+
+  return jax.grad(add_up)(images)
+
+
+def measure(name: str, image_size: int, rounds: int) -> list[dict]:
+  """Median seconds by images at once."""
+  player = egan_state.make_player(
+    backbones.get(name), 'none', 5, 'scale', image_size, jax.random.key(0)
+  )
+  number, chunks = SETTINGS[image_size]
+  images = jax.random.uniform(jax.random.key(1), (number, 32, 32, 3))
+  seconds = {size: [] for size in chunks}
+  for size in chunks:
+    jax.block_until_ready(run_both_ways(player.trunk, images, size))
+  for _ in range(rounds):
+    for size in chunks:
+      start = time.perf_counter()
+      jax.block_until_ready(run_both_ways(player.trunk, images, size))
+      seconds[size].append(time.perf_counter() - start)
+  return [
+    {
+      'backbone': name,
+      'image_size': image_size,
+      'images': number,
+      'images_at_once': size or number,
+      'median_seconds': statistics.median(values),
+      'all_seconds': values,
+    }
+    for size, values in seconds.items()
+  ]
+
+
+def main(_: list[str]) -> None:
+  rows = []
+  for name in BACKBONES:
+    for image_size in SETTINGS:
+      rows += measure(name, image_size, _ROUNDS.value)
+      result = {
+        'command': 'python -m experiments.benchmark.chunks',
+        'environment': environment.describe_environment(),
+        'rows': rows,
+      }
+      run_files.write_json(_OUTPUT.value, result)
+  for row in rows:
+    print(*(row[key] for key in ('backbone', 'image_size', 'images', 'images_at_once')))
+    print(f'  {1e3 * row["median_seconds"]:.0f} ms')
+
+
+if __name__ == '__main__':
+  app.run(main)

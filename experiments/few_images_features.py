@@ -5,7 +5,7 @@
 
 Chunks of 250 images are files of their own, so a stopped command goes on where it
 was. Of the CIFAR-10 minority only the first 2,000 training images of a fixed order
-are there: 20 draws of 100. Every image is there as it is and, if asked for, mirrored.
+are there: 20 draws of 100. Every image is there as it is and mirrored.
 """
 
 from collections.abc import Callable, Iterator

@@ -4,9 +4,9 @@
 
 Training images only, and no pair of the tables but the X-rays: pairs of CIFAR-10 and
 CIFAR-100 classes and of digits, which the forecast was fitted to, and the X-rays both ways
-round, which only had a say in what it was fitted to. Of each pair most majority images are fitted on; on the rest and on
-minority images in no draw, F1 is measured at 5 % false alarms, at the cut that expects the
-highest F1 under the forecast, and at the best cut there is.
+round, which only had a say in what it was fitted to. Of each pair most majority images are
+fitted on; on the rest and on minority images in no draw, F1 is measured at 5 % false
+alarms, at the cut that expects the highest F1 under the forecast, and at the best cut.
 """
 
 import itertools

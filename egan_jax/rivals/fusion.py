@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from egan_jax import logistic_regression, scorers, two_covariance
 from egan_jax.evaluation.score_models import FEWEST_SCORES
 from egan_jax.logistic_regression import Line
 from egan_jax.rivals import plda
-from egan_jax.rivals.plda import WithNeighbors
+from egan_jax.rivals.plda import WithNeighbors, measure_unit
 from egan_jax.rivals.rival import Rival
 from egan_jax.scorers import FEATURES, Scorer
 
@@ -127,7 +127,7 @@ def _fit_draws(
       Line(lines.weights[subset, draw], lines.offset[subset, draw]) for subset in (0, 1)
     )
     log_odds = held_out @ partial.weights + partial.offset
-    of_scores, of_log_odds = _unit(scores), _unit(log_odds)
+    of_scores, of_log_odds = measure_unit(scores), measure_unit(log_odds)
     weights = line.weights / known.deviation
     arrays = {
       'plda_knn': arrays,
@@ -141,29 +141,16 @@ def _fit_draws(
     if minority.shape[1] < FEWEST_SCORES:
       fused = of_scores.count(scores) + logistic_weight * of_log_odds.count(log_odds)
       in_units = np.array(forecast(unlikeness[draw]))
-      arrays['minority_score_distribution'] = in_units * _unit(fused).deviation
+      arrays['minority_score_distribution'] = in_units * measure_unit(fused).deviation
     made.append(scorers.make(arrays, NAME, neighbors.model.note))
   return made
-
-
-class _Unit(NamedTuple):
-  mean: float
-  deviation: float
-
-  def count(self, scores: np.ndarray) -> np.ndarray:
-    return (scores - self.mean) / self.deviation
-
-
-def _unit(scores: np.ndarray) -> _Unit:
-  """What scores of majority images are counted in."""
-  return _Unit(scores.mean(), scores.std() or 1.0)
 
 
 def _score_one_class(neighbors: WithNeighbors, minority: np.ndarray) -> np.ndarray:
   """Mean over each draw's images `[D, n, C]`, in deviations of the majority's."""
   knn = _score_neighbors(neighbors.index, minority.reshape(-1, minority.shape[2]))
-  mean, deviation = neighbors.knn_unit
-  return (np.asarray(knn).reshape(minority.shape[:2]).mean(axis=1) - mean) / deviation
+  means = np.asarray(knn).reshape(minority.shape[:2]).mean(axis=1)
+  return neighbors.knn_unit.count(means)
 
 
 _score_neighbors = jax.jit(two_covariance.score_neighbors)

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -160,9 +160,25 @@ class WithNeighbors:
   held_out_projected: np.ndarray
 
   @property
-  def knn_unit(self) -> tuple[float, float]:
-    """Mean and deviation of the majority's cosines to its neighbours."""
-    return float(self.knn_scores.mean()), float(self.knn_scores.std()) or 1.0
+  def knn_unit(self) -> 'Unit':
+    """Of the majority's cosines to its neighbours."""
+    return measure_unit(self.knn_scores)
+
+
+class Unit(NamedTuple):
+  """What scores are counted in: the mean and deviation of majority images'."""
+
+  mean: float
+  deviation: float
+
+  def count(self, scores: np.ndarray) -> np.ndarray:
+    """The scores in this unit."""
+    return (scores - self.mean) / self.deviation
+
+
+def measure_unit(scores: np.ndarray) -> Unit:
+  """The unit of the majority's scores `[m]`; scores all alike are not divided."""
+  return Unit(float(scores.mean()), float(scores.std()) or 1.0)
 
 
 def measure_with_neighbors(
@@ -212,14 +228,14 @@ def fit_with_neighbors(
 
   No model that gave one of these scores was fitted to the image it is of.
   """
-  knn_mean, knn_deviation = known.knn_unit
+  knn_unit = known.knn_unit
   knn_weight = (weigh or weigh_knn)(minority.shape[1])
-  knn = knn_weight * (known.knn_scores[known.held_out] - knn_mean) / knn_deviation
+  knn = knn_weight * knn_unit.count(known.knn_scores[known.held_out])
   shared = {
     'index': known.index,
     'knn_weight': knn_weight,
-    'knn_mean': knn_mean,
-    'knn_deviation': knn_deviation,
+    'knn_mean': knn_unit.mean,
+    'knn_deviation': knn_unit.deviation,
   }
   fits = []
   for arrays, partial in zip(
@@ -227,10 +243,9 @@ def fit_with_neighbors(
   ):
     scores = two_covariance.evaluate(partial, known.held_out_projected)
     scores = np.asarray(scores, np.float64)
-    mean, deviation = scores.mean(), scores.std() or 1.0
-    unit = {'plda_mean': mean, 'plda_deviation': deviation}
-    held_out = (scores - mean) / deviation + knn
-    fits.append(({**shared, 'plda': arrays, **unit}, held_out))
+    unit = measure_unit(scores)
+    of_plda = {'plda_mean': unit.mean, 'plda_deviation': unit.deviation}
+    fits.append(({**shared, 'plda': arrays, **of_plda}, unit.count(scores) + knn))
   return fits
 
 

@@ -79,7 +79,7 @@ def main(_: list[str]) -> None:
     for image_size in SETTINGS:
       rows += measure(name, image_size, _ROUNDS.value)
       result = {
-        'command': 'python -m experiments.benchmark.chunks',
+        'command': f'python -m experiments.benchmark.chunks --rounds={_ROUNDS.value}',
         'environment': environment.describe_environment(),
         'rows': rows,
       }

@@ -11,6 +11,7 @@ from typing import Any
 import ml_collections
 
 from egan_jax import backbones, feature_extractor, rivals
+from egan_jax.backbones.trunk import IMAGES_AT_ONCE
 from egan_jax.data import sources
 from egan_jax.errors import UserError
 
@@ -47,7 +48,7 @@ def default() -> ml_collections.ConfigDict:
   config.dropout_rate = 0.2  # before the discriminator's last unit
   config.checkpoint_every = 10  # epochs
   config.trunk_dtype = 'float32'  # of the frozen convolutions; or 'bfloat16'
-  config.images_at_once = 128  # generated 32 px images in a chunk for the trunk
+  config.images_at_once = IMAGES_AT_ONCE  # generated 32 px images in a trunk's chunk
   config.activation_memory_share = 0.25  # of available RAM; the rest goes to disk
   config.majority_devices = 1  # devices that share each batch of a fold
 

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from egan_jax import backbones, feature_extractor, rivals, scorers, state, steps
-from egan_jax.backbones.trunk import Trunk
+from egan_jax.backbones.trunk import Trunk, fit_chunk
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.errors import UserError
 from egan_jax.feature_extractor import FeatureExtractor
@@ -204,7 +204,6 @@ def _play(
   player, key = training.player, jax.random.key(seed)
   rates = training.learning_rate, training.dropout_rate
   game = jax.jit(lambda key: state.create_game_state(key, player, player, *rates))(key)
-  images_at_once = max(1, 128 * 32**2 // player.trunk.image_size**2)
   for epoch in tqdm(range(training.num_epochs), unit='epoch', disable=None):
     game, terms = _train_epoch(
       game,
@@ -213,7 +212,7 @@ def _play(
       minority,
       key,
       batch_size=training.batch_size,
-      images_at_once=images_at_once,
+      images_at_once=fit_chunk(player.trunk.image_size),
     )
     if not np.isfinite(jax.tree.leaves(jax.device_get(terms))).all():
       raise UserError(

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from egan_jax import backbones, hosts, pretrained, steps, workdir
 from egan_jax import state as egan_state
-from egan_jax.backbones.trunk import Trunk
+from egan_jax.backbones.trunk import Trunk, fit_chunk
 from egan_jax.checkpoints import Checkpoints
 from egan_jax.compiled_steps import compile_epoch, compile_score, generate
 from egan_jax.data import activation_files
@@ -247,8 +247,7 @@ def _train(
         game.minority,
         keys,
         config['batch_size'],
-        # As many pixels, whatever the size of the images.
-        max(1, config['images_at_once'] * 32**2 // config['image_size'] ** 2),
+        fit_chunk(config['image_size'], config['images_at_once']),
       )
       score = compile_score(layout, states.discriminator, game.test)
     with _timed(seconds, 'evaluate'):

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from egan_jax import backbones, command_line, steps
 from egan_jax import state as egan_state
+from egan_jax.backbones.trunk import IMAGES_AT_ONCE
 from egan_jax.data import sources
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.data.draws import draw
@@ -171,7 +172,7 @@ def _play_folds(player, majority, minority, shared, left_out, seed, num_epochs):
       minority,
       keys,
       batch_size=128,
-      images_at_once=128,
+      images_at_once=IMAGES_AT_ONCE,
     )
     networks = states.discriminator
     # A copy, because the next epoch consumes the states.

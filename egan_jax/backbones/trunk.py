@@ -8,6 +8,8 @@ from flax import struct
 from egan_jax.backbones import preprocessing
 from egan_jax.backbones.graph import LayerGraph
 
+IMAGES_AT_ONCE = 128  # generated images of 32 px in a chunk; measured in docs/speed.md
+
 
 @struct.dataclass
 class Trunk:
@@ -34,6 +36,11 @@ class Trunk:
     images = preprocessing.IMAGENET_MODES[self.preprocessing](images)
     activations = self.graph.apply(self.variables, images)
     return {name: a.astype(images.dtype) for name, a in activations.items()}
+
+
+def fit_chunk(image_size: int, of_32_px: int = IMAGES_AT_ONCE) -> int:
+  """Images of a side in pixels that hold what `of_32_px` images of 32 px do, at least 1."""
+  return max(1, of_32_px * 32**2 // image_size**2)
 
 
 def cast_kernels(variables: Any, dtype: str) -> Any:

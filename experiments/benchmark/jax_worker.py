@@ -27,6 +27,7 @@ import numpy as np
 from egan_jax import backbones, compiled_steps, parallel, steps
 from egan_jax import state as egan_state
 from egan_jax.backbones import graph
+from egan_jax.backbones.trunk import IMAGES_AT_ONCE, fit_chunk
 from egan_jax.data.activation_cache import compute_boundary_activations
 from experiments.benchmark.processes import serve
 
@@ -46,7 +47,7 @@ class Game:
     learning_rate: float = 1e-4,
     dropout_rate: float = 0.2,
     trunk_dtype: str = 'float32',
-    images_at_once: int = 128,
+    images_at_once: int = IMAGES_AT_ONCE,
   ):
     """Loads, computes activations and makes the states; compiles no step.
 
@@ -62,7 +63,7 @@ class Game:
       images_at_once: of 32 px, as of the config.
     """
     self._batch_size = batch_size
-    self._images_at_once = max(1, images_at_once * 32**2 // image_size**2)
+    self._images_at_once = fit_chunk(image_size, images_at_once)
     arrays = np.load(images)
     keys = jax.random.split(jax.random.key(0), 3)
     generator, discriminator = (

@@ -24,7 +24,10 @@ WEIGHTED = (
 )
 
 
-@pytest.mark.parametrize('shape', [(2, 8, 8, 5), (1, 1, 1, 3), (3, 5, 2, 1)])
+# Both ways of computing it: few and many channels for 4 features.
+@pytest.mark.parametrize(
+  'shape', [(2, 8, 8, 5), (1, 1, 1, 3), (3, 5, 2, 1), (2, 3, 2, 10), (1, 1, 1, 16)]
+)
 def test_transposed_convolution(shape):
   rng = np.random.default_rng(0)
   theirs = layers.Conv2DTranspose(4, 3, strides=2, padding='same')

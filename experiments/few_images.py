@@ -29,6 +29,7 @@ from egan_jax.rivals import decision, fusion, held_out
 from egan_jax.rivals.decision import ThresholdRule
 from egan_jax.scorers import Scorer, score_linear
 from experiments import few_images_store, few_images_tables
+from experiments.few_images_measures import best_f1
 
 RESULT = Path(__file__).parent / 'results' / 'few_images.json'
 # Minority, majority, and how many minority images are drawn.
@@ -128,7 +129,10 @@ def run_fusion(
   num_draws: int,
   expected_f1: bool = True,
 ) -> dict[tuple[str, int], list[dict]]:
-  """Rows per draw of 'fusion' and its parts, by method and number of images."""
+  """Rows per draw of 'fusion' and its parts, by method and number of images.
+
+  `best_f1` of a row is of the cut that is best on the test labels.
+  """
   rival = fusion.rival(directions, remembered=NUM_FOLDS + 1)
   folds = list(KFold(NUM_FOLDS, shuffle=True, random_state=0).split(problem.majority))
   results = {}
@@ -155,7 +159,9 @@ def run_fusion(
               rival, problem.majority, minority[draw], num_folds=20
             )
           cuts['f1_expected'] = _expected_f1(scorer, left[name][draw], left_out)
-        row = _evaluate_at(cuts, test[name][draw], problem.test_is_minority)
+        scores, is_minority = test[name][draw], problem.test_is_minority
+        row = _evaluate_at(cuts, scores, is_minority)
+        row['best_f1'] = best_f1(scores[is_minority], scores[~is_minority])
         results.setdefault((name, n), []).append(row)
   return results
 

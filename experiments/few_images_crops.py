@@ -19,7 +19,7 @@ from egan_jax import feature_extractor
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.rivals import fusion
 from experiments import few_images_store
-from experiments.few_images_measures import keep_means, measure
+from experiments.few_images_measures import define_flags, keep_means, measure_draws
 
 RESULT = Path(__file__).parent / 'results' / 'few_images_crops.json'
 NUMBERS = (1, 2, 10)
@@ -73,9 +73,7 @@ def compare(
   found = {}
   for n in NUMBERS:
     for way, minority in use(drawn[:, :n]).items():
-      for scorer in rival.fit_draws(fitted, minority, [0] * len(minority)):
-        scores = scorer.scores(others), scorer.scores(rest)
-        found.setdefault((n, way), []).append(measure(*scores))
+      found[n, way] = measure_draws(rival, fitted, minority, others, rest)
   return found
 
 
@@ -123,15 +121,12 @@ def main(options: types.SimpleNamespace) -> None:
 
 
 def run_command() -> None:
-  """The command; its flags are defined here, not in whoever imports this module."""
-  options = types.SimpleNamespace(
-    features_dir=flags.DEFINE_string(
-      'features_dir', None, 'Of few_images_features.', required=True
-    ),
-    data_dir=flags.DEFINE_string('data_dir', '', 'The TFDS data folder.'),
-    draws=flags.DEFINE_integer('draws', 4, 'Of the minority images, per pair.'),
-    output=flags.DEFINE_string('output', str(RESULT), 'Where the result goes.'),
+  """The command."""
+  options = define_flags(draws=4, output=RESULT)
+  options.features_dir = flags.DEFINE_string(
+    'features_dir', None, 'Of few_images_features.', required=True
   )
+  options.data_dir = flags.DEFINE_string('data_dir', '', 'The TFDS data folder.')
   app.run(lambda _: main(options))
 
 

@@ -23,7 +23,7 @@ from egan_jax.evaluation import score_models, thresholds
 from egan_jax.rivals import fusion
 from egan_jax.scorers import Scorer
 from experiments import few_images, few_images_store
-from experiments.few_images_measures import best_f1, keep_means
+from experiments.few_images_measures import best_f1, define_flags, keep_means
 
 RESULT = Path(__file__).parent / 'results' / 'few_images_forecast.json'
 NUMBERS = (1, 2, 3, 4)
@@ -139,13 +139,10 @@ def main(options: types.SimpleNamespace) -> None:
 
 
 def run_command() -> None:
-  """The command; its flags are defined here, not in whoever imports this module."""
-  options = types.SimpleNamespace(
-    features_dir=flags.DEFINE_string(
-      'features_dir', None, 'Of few_images_features.', required=True
-    ),
-    draws=flags.DEFINE_integer('draws', 10, 'Of the minority images, per pair.'),
-    output=flags.DEFINE_string('output', str(RESULT), 'Where the result goes.'),
+  """The command."""
+  options = define_flags(draws=10, output=RESULT)
+  options.features_dir = flags.DEFINE_string(
+    'features_dir', None, 'Of few_images_features.', required=True
   )
   app.run(lambda _: main(options))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 DOCUMENT = Path(__file__).parent.parent / 'docs' / 'one_rare_image.md'
-FORECAST = Path(__file__).parent / 'results' / 'few_images_forecast.json'
+_RESULTS = Path(__file__).parent / 'results'
 # What the work set out for, with all that follows it allowed to look at training images only.
 TARGETS = {
   'airplane/automobile': {1: 0.972, 2: 0.977, 10: 0.982, 100: 0.986},
@@ -17,9 +17,10 @@ _BOOTSTRAPS = 2000
 _DEFAULT = 'EfficientNetLite0'
 _BOTH = 'EfficientNetLite0+EfficientNetLite1'
 _BEST = f'{_BOTH}+EfficientNetLite2'
-# What images are seen with: of the presets 'default' and 'best', and between them.
+# With the backbones of the presets 'default' and 'best'.
 _DETAILED = (_DEFAULT, _BEST)
-_VIEWS = (_DEFAULT, _BOTH, _BEST)
+# What images are seen with: of the presets 'fast' and 'default', one between, and 'best'.
+_VIEWS = ((_DEFAULT, 96), (_DEFAULT, 224), (_BOTH, 224), (_BEST, 224))
 # Of the first table: side of the images in pixels, method, and its name there.
 _COLUMNS = (
   (32, 'nearest_class_mean', 'class mean'),
@@ -69,16 +70,16 @@ def f1_table(cells: dict[tuple, dict]) -> str:
 
 
 def preset_table(cells: dict[tuple, dict]) -> str:
-  """F1 of 'fusion' at the default threshold, by what images are seen with at 224 px.
+  """F1 of 'fusion' at the default threshold, by what images are seen with.
 
   With the last of these also the worst draw, and the mean at each draw's best cut.
   """
-  names = [name.replace('EfficientNet', '') for name in _VIEWS]
+  names = [f'{name.replace("EfficientNet", "")}, {size} px' for name, size in _VIEWS]
   lines = _header(
     ['minority images', *names, 'worst draw', 'best cut there is', 'target']
   )
   for problem, n in _rows(cells):
-    found = [cells.get((problem, name, 224, 'fusion', n)) for name in _VIEWS]
+    found = [cells.get((problem, *view, 'fusion', n)) for view in _VIEWS]
     target = TARGETS.get(problem, {}).get(n)
     lines.append(
       _line(
@@ -155,12 +156,27 @@ def forecast_table(kinds: dict) -> str:
   return '\n'.join(lines) + '\n'
 
 
-def make_tables(stored: dict, forecast: dict) -> dict[str, str]:
+def views_table(views: dict) -> str:
+  """The highest F1 of 'fusion' by what else of the backbone it reads."""
+  columns = [
+    (kind, n)
+    for kind, numbers in views['224 px'].items()
+    for n in sorted(numbers, key=int)
+  ]
+  lines = _header(['seen of Lite0', *(f'{kind} {n}' for kind, n in columns)])
+  for view, kinds in views.items():
+    values = (f'{kinds[kind][n]["best_f1"]:.3f}' for kind, n in columns)
+    lines.append(_line([view, *values]))
+  return '\n'.join(lines) + '\n'
+
+
+def make_tables(stored: dict, forecast: dict, views: dict) -> dict[str, str]:
   """Every table of the document, by the name in its marker.
 
   Args:
     stored: cells of few_images.
     forecast: the means of few_images_forecast.
+    views: those of few_images_views.
   """
   cells = parse(stored)
   return {
@@ -168,18 +184,26 @@ def make_tables(stored: dict, forecast: dict) -> dict[str, str]:
     'presets': preset_table(cells),
     'details': detail_table(cells),
     'forecast': forecast_table(forecast),
+    'views': views_table(views),
   }
 
 
-def read_forecast() -> dict:
-  """The stored means of few_images_forecast."""
-  return json.loads(FORECAST.read_text())['mean_over_pairs_and_draws']
+def read_means(name: str) -> dict:
+  """The stored means over pairs and draws of an experiment."""
+  text = (_RESULTS / f'{name}.json').read_text()
+  return json.loads(text)['mean_over_pairs_and_draws']
+
+
+def read_tables(stored: dict) -> dict[str, str]:
+  """`make_tables` from what is stored beside the cells."""
+  others = (read_means(f'few_images_{name}') for name in ('forecast', 'views'))
+  return make_tables(stored, *others)
 
 
 def write(stored: dict) -> None:
   """Replaces the tables of the document, each between its markers."""
   text = DOCUMENT.read_text()
-  for name, table in make_tables(stored, read_forecast()).items():
+  for name, table in read_tables(stored).items():
     text = replace_block(text, name, table)
   DOCUMENT.write_text(text)
 

@@ -175,8 +175,8 @@ def sizes(cells: Cells) -> Table:
     'CIFAR-10 and CIFAR-100 overview (minority + majority images)',
     {'': (head, rows)},
     [
-      'Seconds are those of all folds of a seed at 32 px, on 2 cores with other work'
-      " beside it; 'about' is one measured epoch times 100.",
+      'Seconds are those of all folds of a seed at 32 px, on 1 or 2 cores, most with other'
+      " work beside it; 'about' is one measured epoch times 100.",
     ],
     {},
   )

@@ -29,9 +29,9 @@ def mean_and_spread(values: Sequence[float]) -> str:
 
 def describe_machine(environment: dict) -> str:
   """Processor, cores and versions in one line."""
-  versions = environment['versions']
+  versions, cores = environment['versions'], environment['cores']
   return (
-    f'{environment["cores"]} cores of {environment["processor"]}'
+    f'{cores} core{"s" * (cores > 1)} of {environment["processor"]}'
     f' ({", ".join(environment["devices"])}), Python {environment["python"]},'
     f' JAX {versions["jax"]}, egan_jax {(environment["commit"] or "unknown")[:9]}'
   )

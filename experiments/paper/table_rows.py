@@ -32,10 +32,12 @@ def describe_runs(cell: dict) -> str:
   parts = [f'`{cell["command"]} --seeds={seeds}{kinds}`']
   if runs:
     seconds = sum(run['seconds']['train'] for run in runs)
+    machines = dict.fromkeys(
+      rendering.describe_machine(run['environment']) for run in runs
+    )
     parts.append(
       f'{summaries.describe_seeds(list(cell["runs"]))} x {cell["sizes"][2]} folds,'
-      f' {seconds:.0f} s of training,'
-      f' {rendering.describe_machine(next(iter(runs))["environment"])}'
+      f' {seconds:.0f} s of training, {" and ".join(machines)}'
     )
   if cell['rivals']:
     parts.append(f'rivals: {summaries.describe_seeds(list(cell["rivals"]))}')

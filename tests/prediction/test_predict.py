@@ -199,7 +199,10 @@ def test_an_interrupt_leaves_nothing(run_folder, files, tmp_path):
   listed, output = tmp_path / 'images.csv', tmp_path / 'out' / 'scores.csv'
   with open(listed, 'w', newline='') as file:
     csv.writer(file).writerows([['path'], *[[str(path)] for path in files * 5_000]])
+  # A job in a shell's background ignores interrupts, and so would what it starts.
+  previous = signal.signal(signal.SIGINT, signal.default_int_handler)
   process = _start(run_folder, listed, output)
+  signal.signal(signal.SIGINT, previous)
   try:
     # Rows are there before the end, and not in their place.
     deadline = time.monotonic() + 240

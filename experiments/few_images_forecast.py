@@ -43,9 +43,9 @@ def load_classes(folder: str) -> Classes:
   classes = {}
   for dataset, label in known:
     features = few_images_store.load(folder, dataset, label, 'train', _NAME, 224)
-    if dataset != 'xray' and not few_images_store.is_cut(dataset, label, 'train'):
-      features = features[few_images_store.order(len(features))]
-    classes[dataset, label] = features
+    classes[dataset, label] = few_images_store.arrange(
+      features, dataset, label, 'train'
+    )
   digits = load_digits()
   images = np.repeat((digits.images * (255 / 16)).astype(np.uint8)[..., None], 3, -1)
   extractor = feature_extractor.make((_NAME,), 'imagenet', 224, 'imagenet')

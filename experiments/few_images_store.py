@@ -27,6 +27,15 @@ def is_cut(dataset: str, label: str | int, split: str) -> bool:
   return split == 'train' and (dataset, label) in (('cifar10', 0), ('cifar10', 2))
 
 
+def arrange(
+  of_class: np.ndarray, dataset: str, label: str | int, split: str
+) -> np.ndarray:
+  """A class in the order of drawing; X-rays and classes that are cut are in it."""
+  if dataset == 'xray' or is_cut(dataset, label, split):
+    return of_class
+  return of_class[order(len(of_class))]
+
+
 def load(
   folder: str | Path,
   dataset: str,

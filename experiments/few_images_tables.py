@@ -20,7 +20,7 @@ _BEST = f'{_BOTH}+EfficientNetLite2'
 # With the backbones of the presets 'default' and 'best'.
 _DETAILED = (_DEFAULT, _BEST)
 # What images are seen with: of the presets 'fast' and 'default', one between, and 'best'.
-_VIEWS = ((_DEFAULT, 96), (_DEFAULT, 224), (_BOTH, 224), (_BEST, 224))
+_SEEN_WITH = ((_DEFAULT, 96), (_DEFAULT, 224), (_BOTH, 224), (_BEST, 224))
 # Of the first table: side of the images in pixels, method, and its name there.
 _COLUMNS = (
   (32, 'nearest_class_mean', 'class mean'),
@@ -74,12 +74,14 @@ def preset_table(cells: dict[tuple, dict]) -> str:
 
   With the last of these also the worst draw, and the mean at each draw's best cut.
   """
-  names = [f'{name.replace("EfficientNet", "")}, {size} px' for name, size in _VIEWS]
+  names = [
+    f'{name.replace("EfficientNet", "")}, {size} px' for name, size in _SEEN_WITH
+  ]
   lines = _header(
     ['minority images', *names, 'worst draw', 'best cut there is', 'target']
   )
   for problem, n in _rows(cells):
-    found = [cells.get((problem, *view, 'fusion', n)) for view in _VIEWS]
+    found = [cells.get((problem, *view, 'fusion', n)) for view in _SEEN_WITH]
     target = TARGETS.get(problem, {}).get(n)
     lines.append(
       _line(

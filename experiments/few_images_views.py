@@ -94,11 +94,10 @@ def load_images(data_dir: str, xray_dir: str) -> dict[tuple, np.ndarray]:
   for dataset, pairs, _ in PAIRS.values():
     for label in sorted({*itertools.chain(*pairs)}):
       of_class = sources.images(dataset, label, 'train', 224)
-      if of_class is None:
-        continue
-      if dataset != 'xray':  # these are in that order already
-        of_class = of_class[few_images_store.order(len(of_class))]
-      images[dataset, label] = of_class
+      if of_class is not None:
+        images[dataset, label] = few_images_store.arrange(
+          of_class, dataset, label, 'train'
+        )
   return images
 
 

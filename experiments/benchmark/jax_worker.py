@@ -27,7 +27,7 @@ import numpy as np
 from egan_jax import backbones, compiled_steps, parallel, steps
 from egan_jax import state as egan_state
 from egan_jax.backbones import graph
-from egan_jax.backbones.trunk import IMAGES_AT_ONCE, fit_chunk
+from egan_jax.backbones.trunk import fit_chunk
 from egan_jax.data.activation_cache import compute_boundary_activations
 from experiments.benchmark.processes import serve
 
@@ -47,7 +47,6 @@ class Game:
     learning_rate: float = 1e-4,
     dropout_rate: float = 0.2,
     trunk_dtype: str = 'float32',
-    images_at_once: int = IMAGES_AT_ONCE,
   ):
     """Loads, computes activations and makes the states; compiles no step.
 
@@ -60,10 +59,9 @@ class Game:
       learning_rate: of Adam, for both networks.
       dropout_rate: before the discriminator's last unit.
       trunk_dtype: as of `make_player`.
-      images_at_once: of 32 px, as of the config.
     """
     self._batch_size = batch_size
-    self._images_at_once = fit_chunk(image_size, images_at_once)
+    self._images_at_once = fit_chunk(image_size)
     arrays = np.load(images)
     keys = jax.random.split(jax.random.key(0), 3)
     generator, discriminator = (

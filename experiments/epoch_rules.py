@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from egan_jax import backbones, command_line, steps
 from egan_jax import state as egan_state
-from egan_jax.backbones.trunk import IMAGES_AT_ONCE
+from egan_jax.backbones.trunk import fit_chunk
 from egan_jax.data import sources
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.data.draws import draw
@@ -39,11 +39,17 @@ from experiments.paper import epoch_report
 NUM_FOLDS = 5
 HELD_BACK = 0.2  # of either class
 DECAY = 0.9  # of the running average, per epoch
+BATCH_SIZE = 128  # majority images per step
 
 _SETTING = flags.DEFINE_enum(
-  'setting', None, ['airplane', 'bird', 'digits'], 'The games to play.'
+  'setting',
+  None,
+  ['airplane', 'bird', 'cifar100', 'chest_xray', 'digits'],
+  'The games to play.',
 )
-_DATA_DIR = flags.DEFINE_string('data_dir', '', 'TFDS data folder; digits do without.')
+_DATA_DIR = flags.DEFINE_string(
+  'data_dir', '', "TFDS's data folder, or that of the X-rays; digits do without."
+)
 _RUNS = flags.DEFINE_string('runs', None, 'Folder of the scores.')
 _SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'A seed: five folds.')
 _NUM_EPOCHS = flags.DEFINE_integer('num_epochs', 100, 'Of each game.', lower_bound=2)
@@ -52,12 +58,25 @@ _REPORT = flags.DEFINE_bool('report', False, 'Play nothing; judge what was playe
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-  """Two classes and how many images of each: minority first."""
+  """Two classes and how many images of each, minority first; what backbones see."""
 
   dataset: str
-  classes: tuple[int, int]
+  classes: tuple[int | str, int | str]
   num_images: tuple[int, int]
   title: str
+  image_size: int = 32
+  preprocess: str = 'scale'
+
+  @property
+  def num_fed(self) -> tuple[int, int]:
+    """Images of each class that are not held back."""
+    minority, majority = (n - round(HELD_BACK * n) for n in self.num_images)
+    return minority, majority
+
+  @property
+  def steps_per_epoch(self) -> int:
+    """Updates of either player."""
+    return -(-self.num_fed[1] // BATCH_SIZE)
 
 
 SETTINGS = {
@@ -65,6 +84,13 @@ SETTINGS = {
     'cifar10', (0, 1), (10, 5000), 'CIFAR-10 airplane / automobile, 1:500'
   ),
   'bird': Setting('cifar10', (2, 3), (10, 5000), 'CIFAR-10 bird / cat, 1:500'),
+  'cifar100': Setting(
+    *('cifar100', (0, 1), (10, 500), 'CIFAR-100 classes 0 / 1, 1:50, 96 px'),
+    *(96, 'imagenet'),
+  ),
+  'chest_xray': Setting(
+    'folder', ('PNEUMONIA', 'NORMAL'), (30, 1080), 'chest X-ray, 1:36'
+  ),
   'digits': Setting('digits', (8, 3), (5, 100), 'digits 8 / 3, 1:20'),
 }
 
@@ -75,7 +101,6 @@ def play(
   seed: int,
   num_epochs: int,
   backbone: str = 'EfficientNetLite0',
-  image_size: int = 32,
   weights: str = 'imagenet',
 ) -> dict[str, np.ndarray]:
   """The scores of five games, epoch by epoch.
@@ -86,7 +111,13 @@ def play(
     (minority; each fold its own) and `test`; `is_minority` `[images]` of the test;
     `seconds` of training and scoring; `environment`, where that was, as JSON.
   """
-  images = sources.load(setting.dataset, data_dir, *setting.classes)
+  images = sources.load(
+    setting.dataset,
+    data_dir,
+    *setting.classes,
+    image_size=setting.image_size,
+    seed=seed,
+  )
   num_minority, num_majority = setting.num_images
   draws = draw(
     seed,
@@ -97,12 +128,17 @@ def play(
     len(images.majority),
   )
   player = egan_state.make_player(
-    backbones.get(backbone), weights, 5, 'scale', image_size, jax.random.key(seed)
+    backbones.get(backbone),
+    weights,
+    5,
+    setting.preprocess,
+    setting.image_size,
+    jax.random.key(seed),
   )
   activate = functools.partial(compute_boundary_activations, player.trunk)
 
   shuffled = np.random.default_rng(seed).permutation(draws.majority)
-  held_back = [round(HELD_BACK * n) for n in (num_minority, num_majority)]
+  held_back = np.subtract(setting.num_images, setting.num_fed)
   held_out, majority = np.split(shuffled, [held_back[1]])
   minority = activate(images.minority[draws.minority.ravel()])
   minority = jax.tree.map(
@@ -171,8 +207,8 @@ def _play_folds(player, majority, minority, shared, left_out, seed, num_epochs):
       majority,
       minority,
       keys,
-      batch_size=128,
-      images_at_once=IMAGES_AT_ONCE,
+      batch_size=BATCH_SIZE,
+      images_at_once=fit_chunk(player.trunk.image_size),
     )
     networks = states.discriminator
     # A copy, because the next epoch consumes the states.

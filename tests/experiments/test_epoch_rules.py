@@ -31,19 +31,18 @@ def played(monkeypatch, tiny_registered):
   load = sources.load
   kept = []
 
-  def hide_labels(*arguments):
-    images = load(*arguments)
+  def hide_labels(*arguments, **options):
+    images = load(*arguments, **options)
     kept.append(images.test_is_minority)
     return dataclasses.replace(images, test_is_minority=_HIDDEN)
 
   monkeypatch.setattr(sources, 'load', hide_labels)
   arrays = epoch_rules.play(
-    epoch_rules.SETTINGS['digits'],
+    dataclasses.replace(epoch_rules.SETTINGS['digits'], image_size=16),
     '',
     seed=0,
     num_epochs=NUM_EPOCHS,
     backbone=tiny_registered,
-    image_size=16,
     weights='none',
   )
   assert arrays.pop('is_minority') is _HIDDEN

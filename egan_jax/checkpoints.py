@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 
 from egan_jax import hosts
 from egan_jax.errors import UserError
-from egan_jax.state import GameState
+from egan_jax.state import GameState, NetworkState
 
 
 class _CheckpointManager(ocp.CheckpointManager):
@@ -65,22 +65,31 @@ class Checkpoints:
       self._manager.wait_until_finished()
       self._manager.close()
 
-  def save(self, epoch: int, states: GameState) -> None:
-    """Saves all folds' states, NumPy arrays, after an epoch, in the background."""
+  def save(self, epoch: int, states: GameState, deciding: NetworkState) -> None:
+    """Saves all folds, NumPy arrays, after an epoch, in the background.
+
+    Args:
+      epoch: counted from 1.
+      states: of both players, to go on from.
+      deciding: the discriminators that decide, as far as the game has come.
+    """
     if self._manager:
       self._manager.save(
         epoch,
         args=ocp.args.Composite(
           states=ocp.args.StandardSave(states),
+          deciding=ocp.args.StandardSave(deciding),
           fingerprints=ocp.args.JsonSave(self._fingerprints),
         ),
       )
 
-  def restore(self, shapes: GameState) -> tuple[GameState | None, int]:
-    """The newest saved states, NumPy arrays, and their epoch; None and 0 if none.
+  def restore(
+    self, shapes: GameState
+  ) -> tuple[tuple[GameState, NetworkState] | None, int]:
+    """What was saved last, NumPy arrays, and its epoch; None and 0 if nothing was.
 
     Args:
-      shapes: what is to be restored, as of `jax.eval_shape`.
+      shapes: of the states, as of `jax.eval_shape`.
 
     Raises:
       UserError: the weights are not those the run began with.
@@ -90,20 +99,24 @@ class Checkpoints:
     def read() -> int:
       epoch = self._manager.latest_step()
       if epoch is not None:
-        saved['states'] = self._read(epoch, shapes)
+        saved['networks'] = self._read(epoch, shapes)
       return epoch or 0
 
     epoch = hosts.on_first(read)
     if not epoch:
       return None, 0
-    empty = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    return hosts.broadcast(saved.get('states', empty)), epoch
+    empty = jax.tree.map(
+      lambda leaf: np.zeros(leaf.shape, leaf.dtype), (shapes, shapes.discriminator)
+    )
+    return hosts.broadcast(saved.get('networks', empty)), epoch
 
-  def _read(self, epoch: int, shapes: GameState) -> GameState:
+  def _read(self, epoch: int, shapes: GameState) -> tuple[GameState, NetworkState]:
     saved = self._manager.restore(
       epoch,
       args=ocp.args.Composite(
-        states=ocp.args.StandardRestore(shapes), fingerprints=ocp.args.JsonRestore()
+        states=ocp.args.StandardRestore(shapes),
+        deciding=ocp.args.StandardRestore(shapes.discriminator),
+        fingerprints=ocp.args.JsonRestore(),
       ),
     )
     if saved.fingerprints != self._fingerprints:
@@ -116,4 +129,4 @@ class Checkpoints:
         f'the weights of the {" and ".join(changed)} are not those this run began with:'
         ' give it the same weight file, or another workdir'
       )
-    return saved.states
+    return saved.states, saved.deciding

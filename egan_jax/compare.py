@@ -96,7 +96,7 @@ def draw(runs: Sequence[FinishedRun], path: str | os.PathLike) -> None:
   """
   axes = plotting.new_axes(
     'Runs side by side',
-    'dot: mean over folds of the decision or last epoch; line: to the worst fold\n'
+    'dot: mean over folds of the decision; line: to the worst fold\n'
     'ring: paper (oracle: epoch chosen on test labels); bar: always minority',
     size=(7.2, 1.8 + 0.62 * len(runs)),
   )

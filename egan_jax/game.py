@@ -24,7 +24,7 @@ from egan_jax.data.activation_cache import ActivationCache
 from egan_jax.data.draws import Draws
 from egan_jax.data.two_classes import TwoClasses, take
 from egan_jax.epoch_log import EpochLog
-from egan_jax.evaluation import epoch_records, nash
+from egan_jax.evaluation import epoch_choice, epoch_records, nash
 from egan_jax.parallel import ROWS, Layout, lay_out
 from egan_jax.state import GameState, NetworkState, Player
 
@@ -59,8 +59,9 @@ class Played:
 
   Attributes:
     player: what the discriminator is made of.
-    discriminators: of every fold, leaves `[F, ...]`.
-    scores: test scores of the last epoch, `[F, T]`.
+    discriminators: those of every fold that decide, leaves `[F, ...]`.
+    scores: their test scores, `[F, T]`.
+    decision_epoch: the one they are of; a fold that stopped before it, its last.
     generated: the last images of every fold, `[F, n, 32, 32, 3]` in [0, 1].
     parameters: how many there are, by network.
     fingerprints: SHA-256 of the backbones' weights before training, by network.
@@ -71,6 +72,7 @@ class Played:
   player: Player
   discriminators: NetworkState
   scores: np.ndarray
+  decision_epoch: int
   generated: np.ndarray
   parameters: dict
   fingerprints: dict[str, str]
@@ -123,14 +125,18 @@ def play(
   hosts.on_first(begin)
   with Checkpoints(folder / workdir.CHECKPOINTS, fingerprints) as checkpoints:
     saved, first_epoch = checkpoints.restore(jax.eval_shape(jax.vmap(create), keys))
+    deciding = None
     if saved is not None:
-      states = layout.split(saved)
-    states, scores = _train(
+      states, deciding = layout.split(saved[0]), saved[1]
+    decision_epoch = _find_decision_epoch(config, len(draws.majority))
+    states, deciding, scores = _train(
       config,
       folder,
       layout,
       game,
       states,
+      deciding,
+      decision_epoch,
       keys,
       first_epoch,
       checkpoints,
@@ -140,8 +146,9 @@ def play(
   hosts.enter('after training')
   return Played(
     player=game.discriminator,
-    discriminators=layout.gather(states.discriminator),
+    discriminators=deciding,
     scores=scores,
+    decision_epoch=decision_epoch,
     generated=generate(layout, states.generator, game.minority),
     parameters=_count_parameters(jax.eval_shape(create, keys[0]), game),
     fingerprints=fingerprints,
@@ -225,13 +232,19 @@ def _train(
   layout: Layout,
   game: Game,
   states: GameState,
+  deciding: NetworkState | None,
+  decision_epoch: int,
   keys: jax.Array,
   first_epoch: int,
   checkpoints: Checkpoints,
   seconds: dict[str, float],
   profile: str | None,
-) -> tuple[GameState, np.ndarray]:
-  """Trains after `first_epoch` to the end; the states and scores `[F, T]`."""
+) -> tuple[GameState, NetworkState, np.ndarray]:
+  """Trains after `first_epoch` to the end.
+
+  Returns:
+    The states; the discriminators that decide, gathered, and their scores `[F, T]`.
+  """
   logging.info('training from epoch %d', first_epoch + 1)
   epochs = range(first_epoch + 1, config['num_epochs'] + 1)
   with EpochLog(folder, first_epoch) as log:
@@ -250,9 +263,6 @@ def _train(
         fit_chunk(config['image_size'], config['images_at_once']),
       )
       score = compile_score(layout, states.discriminator, game.test)
-    with _timed(seconds, 'evaluate'):
-      scores = layout.gather(score(states.discriminator))
-
     bar.set_description('training')
     for epoch in bar:
       if not active.any():
@@ -264,15 +274,29 @@ def _train(
         states, terms = jax.block_until_ready(train_epoch(states, active))
       with _timed(seconds, 'evaluate'):
         terms, scores = layout.gather((terms, score(states.discriminator)))
+        if epoch <= decision_epoch:
+          deciding = layout.gather(states.discriminator)
         epoch_records.check_finite(epoch, active, terms, scores)
         new = epoch_records.make_records(epoch, active, terms, scores, game.is_minority)
       log.append(new)
       active = _find_active_folds(config, len(keys), log.records)
       last = epoch == epochs[-1] or not active.any()
       if last or epoch % config['checkpoint_every'] == 0:
-        checkpoints.save(epoch, layout.gather(states))
+        checkpoints.save(epoch, layout.gather(states), deciding)
       bar.set_postfix_str(epoch_records.describe_progress(new))
-  return states, scores
+    with _timed(seconds, 'evaluate'):
+      scores = layout.gather(score(layout.split(deciding)))
+  return states, deciding, scores
+
+
+def _find_decision_epoch(config: dict, num_majority: int) -> int:
+  """That of each fold; of folds that stop at Nash equilibrium, where they stop."""
+  return epoch_choice.find_decision_epoch(
+    0 if config['stop_at_nash'] else config['decision_steps'],
+    num_majority,
+    config['batch_size'],
+    config['num_epochs'],
+  )
 
 
 def _find_active_folds(config: dict, num_folds: int, records: list[dict]) -> np.ndarray:

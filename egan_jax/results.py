@@ -49,11 +49,16 @@ def write(
   if played is not None:
     records = run_files.read_records(folder / workdir.METRICS)
     summary |= report.summarise(
-      records, config['nash_threshold'], config['stop_at_nash'], config['num_folds']
+      records,
+      played.decision_epoch,
+      config['nash_threshold'],
+      config['stop_at_nash'],
+      config['num_folds'],
     )
     report.draw_figures(
       folder / workdir.FIGURES,
       records,
+      played.decision_epoch,
       played.scores,
       images.test_is_minority,
       images.minority[draws.minority],

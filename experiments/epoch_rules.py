@@ -73,11 +73,6 @@ class Setting:
     minority, majority = (n - round(HELD_BACK * n) for n in self.num_images)
     return minority, majority
 
-  @property
-  def steps_per_epoch(self) -> int:
-    """Updates of either player."""
-    return -(-self.num_fed[1] // BATCH_SIZE)
-
 
 SETTINGS = {
   'airplane': Setting(
@@ -255,7 +250,9 @@ def _report(runs: Path) -> None:
   for name, setting in SETTINGS.items():
     games = find_games(runs, name, _NUM_EPOCHS.value)
     if games:
-      settings[name] = epoch_report.judge(setting.title, games)
+      settings[name] = epoch_report.judge(
+        setting.title, setting.dataset, setting.num_fed[1], BATCH_SIZE, games
+      )
     elif name in before:
       settings[name] = before[name]
   epoch_report.write(

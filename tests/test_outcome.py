@@ -148,8 +148,8 @@ def test_game_reads_no_test_label(game, tmp_path, monkeypatch):
   config = _make_config(threshold='target_specificity')
   other = train.train_and_evaluate(config, tmp_path)
   assert summary['decision']['thresholds'] == other['decision']['thresholds']
-  last = [s['protocols']['honest']['last_epochs'] for s in (summary, other)]
-  assert last[0] == last[1]
+  epochs = [s['protocols']['honest']['epochs'] for s in (summary, other)]
+  assert epochs[0] == epochs[1]
   assert summary['decision']['metrics'] != other['decision']['metrics']
 
 

@@ -18,6 +18,7 @@ from tests.comparing import assert_identical
 from tests.small_runs import make_config, read_records, read_scores
 
 NUM_FOLDS, NUM_EPOCHS, NUM_MINORITY, NUM_MAJORITY = 2, 5, 3, 20
+DECISION_EPOCH = 3  # of three steps each
 
 pytestmark = pytest.mark.usefixtures('tiny_registered')
 
@@ -28,6 +29,7 @@ _make_config = functools.partial(
   num_minority=NUM_MINORITY,
   num_majority=NUM_MAJORITY,
   learning_rate=1e-2,
+  decision_steps=8,
 )
 
 
@@ -152,6 +154,7 @@ class TestWorkdir:
       counts = summary['parameters'][network]
       assert 0 < counts['trainable'] < counts['total']
     paper, honest = summary['protocols']['paper'], summary['protocols']['honest']
+    assert honest['epochs'] == [DECISION_EPOCH] * NUM_FOLDS
     assert paper['label'].startswith('oracle')
     assert honest['label'].startswith('honest')
     for name in METRICS:
@@ -159,17 +162,19 @@ class TestWorkdir:
       for record in records:
         curve[record['epoch'] - 1] += record[name] / NUM_FOLDS
       assert paper['metrics'][name]['mean'] == pytest.approx(curve.max())
-      assert honest['metrics'][name]['mean'] == pytest.approx(curve[-1])
+      assert honest['metrics'][name]['mean'] == pytest.approx(curve[DECISION_EPOCH - 1])
     assert set(summary['seconds']) == {*game.PHASES, 'decide'}
     assert all(seconds > 0 for seconds in summary['seconds'].values())
     assert set(summary['always_minority']) >= set(METRICS)
 
-  def test_scores_are_those_of_the_last_epoch(self, finished):
+  def test_scores_are_those_of_the_epoch_that_decides(self, finished):
     file = read_scores(finished)
     scores, labels = file['scores'], file['labels']
     assert scores.shape == (NUM_FOLDS, len(labels))
     assert set(labels) == {0, 1}
-    for record in read_records(finished)[-NUM_FOLDS:]:
+    deciding = [r for r in read_records(finished) if r['epoch'] == DECISION_EPOCH]
+    assert len(deciding) == NUM_FOLDS
+    for record in deciding:
       minority = scores[record['fold']] < 0
       assert (minority & (labels == 1)).sum() == record['minority_correct']
       assert (~minority & (labels == 0)).sum() == record['majority_correct']
@@ -338,7 +343,7 @@ class TestNashEquilibrium:
     honest = summary['protocols']['honest']
     assert honest['label'].startswith('oracle')
     assert honest['selected_on_test_labels']
-    assert honest['last_epochs'] == [1, 1]
+    assert honest['epochs'] == [1, 1]
     # What was trained is not lost.
     assert _checkpoints(tmp_path) == [1]
 

@@ -4,7 +4,8 @@ The game oscillates, so the epoch matters. Each rule here reads records of one g
 a dict per epoch, made by `describe_epoch` from scores of training images alone:
 majority images held out from the game and, where some are left out, minority images
 it was not fed with. Rules are pure functions from records to an epoch; of epochs
-that are equally good they take the latest. docs/results.md compares them.
+that are equally good they take the latest. docs/results.md compares them. The
+default, `after_steps`, needs no record: `find_decision_epoch` says it before a game.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +19,30 @@ from egan_jax.evaluation.checks import check_held_out_scores, check_share
 
 Records = Sequence[Mapping]
 
+# Updates after which a discriminator decides. Measured: docs/results.md, "Which epoch".
+DECISION_STEPS = 20
+
+
+def find_decision_epoch(
+  decision_steps: int, num_majority: int, batch_size: int, num_epochs: int
+) -> int:
+  """The epoch, from 1, whose discriminator decides, known before the game is played.
+
+  Args:
+    decision_steps: the first epoch that ends after this many updates decides, the
+      last one if none does; 0: the last one.
+    num_majority: majority images the game is fed with.
+    batch_size: of them per update.
+    num_epochs: of the game.
+  """
+  steps_per_epoch = -(-num_majority // batch_size)
+  epoch = -(-decision_steps // steps_per_epoch)
+  return min(epoch or num_epochs, num_epochs)
+
 
 def describe_epoch(
   epoch: int,
+  steps: int,
   held_out: np.ndarray,
   previous_held_out: np.ndarray | None = None,
   left_out: np.ndarray | None = None,
@@ -29,12 +51,13 @@ def describe_epoch(
 
   Args:
     epoch: counted from 1.
+    steps: updates of the discriminator by its end.
     held_out: scores `[m]` of majority images that did not train the discriminator.
     previous_held_out: those of the same images one epoch before, if there was one.
     left_out: scores `[k]` of minority images that the game was not fed with.
 
   Returns:
-    `epoch`; `false_positive_rate`, the share of held-out majority images with a
+    `epoch`; `steps`; `false_positive_rate`, the share of held-out majority images with a
     score below 0; `rank_correlation` (Spearman's) of their scores with those one
     epoch before, 0 where one of the two ranks nothing; `left_out_auroc` of the left
     out minority against the held-out majority images. None where the scores it
@@ -55,6 +78,7 @@ def describe_epoch(
     auroc = metrics.evaluate_scores(scores, is_minority)['auroc']
   return {
     'epoch': epoch,
+    'steps': steps,
     'false_positive_rate': float(np.mean(held_out < 0)),
     'rank_correlation': correlation,
     'left_out_auroc': auroc,
@@ -64,6 +88,14 @@ def describe_epoch(
 def last(records: Records) -> int:
   """The last epoch, whatever it is like."""
   return max(record['epoch'] for record in records)
+
+
+def after_steps(records: Records, steps: int = DECISION_STEPS) -> int:
+  """The first epoch that ends after so many updates, the last one if none does."""
+  return min(
+    (record['epoch'] for record in records if record['steps'] >= steps),
+    default=last(records),
+  )
 
 
 def most_stable(records: Records) -> int:
@@ -88,6 +120,7 @@ def nearest_false_positive_rate(records: Records, rate: float = 0.05) -> int:
 
 RULES: dict[str, Callable[[Records], int]] = {
   'last': last,
+  'after_steps': after_steps,
   'most_stable': most_stable,
   'best_left_out': best_left_out,
   'nearest_false_positive_rate': nearest_false_positive_rate,

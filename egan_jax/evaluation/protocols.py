@@ -12,7 +12,7 @@ import numpy as np
 from egan_jax.evaluation.metrics import METRICS
 
 ORACLE_LABEL = 'oracle: epoch chosen on test labels'
-HONEST_LABEL = 'honest: last epoch, threshold 0, test labels read once'
+HONEST_LABEL = 'honest: epoch set beforehand, threshold 0, test labels read once'
 ORACLE_STOP_LABEL = 'oracle: stopped at Nash equilibrium, read off test labels'
 
 
@@ -44,6 +44,12 @@ def find_last_epochs(records: Sequence[dict]) -> list[int]:
   return [int(epoch) for epoch in stack_curves(records, 'epoch')[:, -1]]
 
 
+def read_epoch(records: Sequence[dict], field: str, epoch: int) -> np.ndarray:
+  """One field of each fold `[F]` at an epoch, of a fold that stopped at its last."""
+  curves = stack_curves(records, field)
+  return curves[:, min(epoch, curves.shape[1]) - 1]
+
+
 def paper_protocol(records: Sequence[dict]) -> dict:
   """The paper's figures (its Table 5): the best epoch of the mean over folds.
 
@@ -72,28 +78,30 @@ def paper_protocol(records: Sequence[dict]) -> dict:
 
 
 def honest_protocol(
-  records: Sequence[dict], *, selected_on_test_labels: bool = False
+  records: Sequence[dict], decision_epoch: int, *, selected_on_test_labels: bool = False
 ) -> dict:
-  """The figures one may quote: the last epoch of each fold, score < 0.
+  """The figures one may quote: an epoch that was set beforehand, score < 0.
 
   Args:
     records: metric records.
+    decision_epoch: as of `epoch_choice.find_decision_epoch`; a fold that stopped
+      before it is judged by its last one.
     selected_on_test_labels: whether test labels chose the last epoch, as in a run
       that stops at Nash equilibrium. The label then says oracle.
 
   Returns:
-    `label`, `selected_on_test_labels`, `num_folds`, `last_epochs` (one per fold)
-    and `metrics`: for each of `METRICS` the `mean`, `std` (n - 1; None for one
-    fold), `min` and `max` over folds.
+    `label`, `selected_on_test_labels`, `num_folds`, `epochs` (one per fold) and
+    `metrics`: for each of `METRICS` the `mean`, `std` (n - 1; None for one fold),
+    `min` and `max` over folds.
   """
-  last_epochs = find_last_epochs(records)
+  epochs = read_epoch(records, 'epoch', decision_epoch)
   return {
     'label': ORACLE_STOP_LABEL if selected_on_test_labels else HONEST_LABEL,
     'selected_on_test_labels': selected_on_test_labels,
-    'num_folds': len(last_epochs),
-    'last_epochs': last_epochs,
+    'num_folds': len(epochs),
+    'epochs': [int(epoch) for epoch in epochs],
     'metrics': {
-      name: _summarise(stack_curves(records, name)[:, -1]) for name in METRICS
+      name: _summarise(read_epoch(records, name, decision_epoch)) for name in METRICS
     },
   }
 

@@ -11,7 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from egan_jax.evaluation.metrics import constant_predictor_floor
-from egan_jax.evaluation.protocols import ORACLE_LABEL, find_last_epochs, stack_curves
+from egan_jax.evaluation.protocols import (
+  ORACLE_LABEL,
+  find_last_epochs,
+  read_epoch,
+  stack_curves,
+)
 from egan_jax.reporting import plotting
 from egan_jax.reporting.plotting import INK, MAJORITY, MINORITY, MUTED
 
@@ -72,21 +77,22 @@ def draw_correct_counts(records: Sequence[dict], path: str | os.PathLike) -> Non
 
 
 def draw_precision_recall_f1(
-  records: Sequence[dict], path: str | os.PathLike, *, label: str
+  records: Sequence[dict], path: str | os.PathLike, *, decision_epoch: int, label: str
 ) -> None:
   """Precision, recall and F1 of the minority per epoch (paper Fig. 4).
 
-  A ring marks each curve's best epoch, the paper's oracle figure; a dashed line the
-  F1 of "always minority".
+  A ring marks each curve's best epoch, the paper's oracle figure, a dot the one that
+  decides; a dashed line the F1 of "always minority".
 
   Args:
     records: metric records.
     path: of the PNG.
-    label: of the protocol the last epoch falls under (`honest_protocol`'s).
+    decision_epoch: as of `honest_protocol`.
+    label: its label.
   """
   axes = plotting.new_axes(
     'Precision, recall and F1 of the minority class',
-    f'{_describe_curves(records)}\nbest (ring) = {ORACLE_LABEL}\nlast = {label}',
+    f'{_describe_curves(records)}\nbest (ring) = {ORACLE_LABEL}\ndecision (dot) = {label}',
   )
   lines = [
     ('precision', 'precision', plotting.PURPLE),
@@ -97,11 +103,13 @@ def draw_precision_recall_f1(
     curves = stack_curves(records, field)
     mean = curves.mean(axis=0)
     best = int(mean.argmax())
-    name = f'{name}: best {mean[best]:.2f} at epoch {best + 1}, last {mean[-1]:.2f}'
+    decided = read_epoch(records, field, decision_epoch).mean()
+    name = f'{name}: best {mean[best]:.2f} at epoch {best + 1}, decision {decided:.2f}'
     plotting.draw_curve(axes, curves, color, name)
     axes.plot(
       best + 1, mean[best], 'o', color=color, mfc='white', ms=9, mew=2, zorder=4
     )
+    axes.plot(min(decision_epoch, len(mean)), decided, 'o', color=color, zorder=5)
   floor = constant_predictor_floor(*_count_test_images(records))['f1']
   name = f'F1 of always minority: {floor:.2f}'
   axes.axhline(floor, color=MUTED, linestyle=plotting.DASHED, label=name)
@@ -113,9 +121,9 @@ def draw_precision_recall_f1(
 
 
 def draw_confusion_matrix(
-  records: Sequence[dict], path: str | os.PathLike, *, label: str
+  records: Sequence[dict], path: str | os.PathLike, *, decision_epoch: int, label: str
 ) -> None:
-  """The confusion matrix of each fold's last epoch (layout of paper Tables 1, 2).
+  """The confusion matrix at each fold's decision epoch (as in paper Tables 1, 2).
 
   Cells are **means over folds**: every fold is judged on the same test images, and
   a mean keeps the rows adding up to the number of those.
@@ -123,10 +131,13 @@ def draw_confusion_matrix(
   Args:
     records: metric records.
     path: of the PNG.
-    label: of the protocol the last epoch falls under (`honest_protocol`'s).
+    decision_epoch: as of `honest_protocol`.
+    label: its label.
   """
-  minority = stack_curves(records, 'minority_correct')[:, -1].mean()
-  majority = stack_curves(records, 'majority_correct')[:, -1].mean()
+  minority, majority = (
+    read_epoch(records, f'{of_class}_correct', decision_epoch).mean()
+    for of_class in ('minority', 'majority')
+  )
   totals = _count_test_images(records)
   counts = np.array(
     [[minority, totals[0] - minority], [totals[1] - majority, majority]]
@@ -202,19 +213,19 @@ def draw_generated_images(
 def draw_score_histogram(
   scores: np.ndarray, is_minority: np.ndarray, path: str | os.PathLike, *, label: str
 ) -> None:
-  """Histogram of the last epoch's test scores by true class, threshold at 0.
+  """Histogram of the deciding discriminators' test scores by class, threshold at 0.
 
   Args:
     scores: `[F, N]` finite test scores, one row per fold; the folds are pooled.
     is_minority: `[N]` bool, true where the image is of the minority class.
     path: of the PNG.
-    label: of the protocol the last epoch falls under (`honest_protocol`'s).
+    label: of the protocol their epoch falls under (`honest_protocol`'s).
   """
   scores, is_minority = np.asarray(scores), np.asarray(is_minority, bool)
   folds = len(scores)
   pooled = '' if folds == 1 else f' of {folds} folds, pooled'
   axes = plotting.new_axes(
-    'Test scores of the last epoch', f'{label}\ncentral 99% of each class{pooled}'
+    'Test scores that decide', f'{label}\ncentral 99% of each class{pooled}'
   )
   edges = _choose_bins(scores, is_minority)
   for name, color, of_class in (

@@ -11,12 +11,17 @@ from egan_jax.reporting import figures, run_files
 
 
 def summarise(
-  records: list[dict], nash_threshold: int, stopped_at_nash: bool, folds_per_seed: int
+  records: list[dict],
+  decision_epoch: int,
+  nash_threshold: int,
+  stopped_at_nash: bool,
+  folds_per_seed: int,
 ) -> dict:
   """The parts of summary.json that come from the metric records.
 
   Args:
     records: metric records of all folds and epochs.
+    decision_epoch: of `protocols.honest_protocol`.
     nash_threshold: of `nash.is_at_nash`.
     stopped_at_nash: whether folds stopped there: then test labels chose the last
       epoch, and its figures are an oracle's too.
@@ -28,7 +33,7 @@ def summarise(
     return {
       'paper': protocols.paper_protocol(of_folds),
       'honest': protocols.honest_protocol(
-        of_folds, selected_on_test_labels=stopped_at_nash
+        of_folds, decision_epoch, selected_on_test_labels=stopped_at_nash
       ),
     }
 
@@ -48,6 +53,7 @@ def summarise(
 def draw_figures(
   folder: Path,
   records: list[dict],
+  decision_epoch: int,
   scores: np.ndarray,
   is_minority: np.ndarray,
   minority_images: np.ndarray,
@@ -59,18 +65,20 @@ def draw_figures(
   Args:
     folder: where the PNGs go.
     records: metric records of all folds and epochs.
-    scores: `[F, T]` test scores of the last epoch.
+    decision_epoch: the one whose discriminators decide.
+    scores: `[F, T]`, their test scores.
     is_minority: bool `[T]`.
     minority_images: uint8 `[F, n, H, W, 3]`.
     generated_images: `[F, n, 32, 32, 3]` in [0, 1], what came of them.
-    label: of the protocol the last epoch falls under.
+    label: of the protocol that epoch falls under.
   """
+  decision = {'decision_epoch': decision_epoch, 'label': label}
   figures.draw_losses(records, folder / 'losses.png')
   figures.draw_correct_counts(records, folder / 'correct_counts.png')
   figures.draw_precision_recall_f1(
-    records, folder / 'precision_recall_f1.png', label=label
+    records, folder / 'precision_recall_f1.png', **decision
   )
-  figures.draw_confusion_matrix(records, folder / 'confusion_matrix.png', label=label)
+  figures.draw_confusion_matrix(records, folder / 'confusion_matrix.png', **decision)
   figures.draw_score_histogram(scores, is_minority, folder / 'scores.png', label=label)
   figures.draw_generated_images(
     minority_images, generated_images, folder / 'generated_images.png'

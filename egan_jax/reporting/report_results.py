@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from egan_jax.evaluation.metrics import constant_predictor_floor
 from egan_jax.reporting.finished_run import FinishedRun, name_metric, order_metrics
+from egan_jax.reporting.tables import name_honest
 
 _TILES = ('f1', 'balanced_accuracy', 'auroc')
 
@@ -50,9 +51,7 @@ def read_protocols(run: FinishedRun) -> dict[str, dict]:
   if decision.get('metrics'):
     columns['decision'] = _pick(decision)
   if 'honest' in protocols:
-    oracle = protocols['honest']['selected_on_test_labels']
-    name = 'last epoch (oracle)' if oracle else 'honest'
-    columns[name] = _pick(protocols['honest'])
+    columns[name_honest(protocols['honest'])] = _pick(protocols['honest'])
   if 'paper' in protocols:
     columns['paper (oracle)'] = _pick(protocols['paper'])
   if columns:
@@ -64,7 +63,7 @@ def read_protocols(run: FinishedRun) -> dict[str, dict]:
 def make_columns(run: FinishedRun) -> list[dict]:
   """Those of `read_protocols` with their `name`, none of them there twice."""
   columns = read_protocols(run)
-  # At the paper's threshold the decision is what the last epoch is judged by.
+  # At the paper's threshold the decision is the honest column.
   if 'protocols' in run.summary and 'decision' in columns:
     if run.summary['decision']['threshold_rule'] == 'zero':
       del columns['decision']

@@ -107,23 +107,28 @@ def result_markdown(summary: dict) -> str:
 def _build_rows(summary: dict) -> list[list[str]]:
   """The header and a row of cells per metric."""
   paper, honest = summary['protocols']['paper'], summary['protocols']['honest']
-  rows = [['metric', 'paper (oracle)', _name_last_epoch(honest), 'always minority']]
+  rows = [['metric', 'paper (oracle)', name_honest(honest), 'always minority']]
   for name in METRICS:
-    best, last = paper['metrics'][name], honest['metrics'][name]
+    best, decided = paper['metrics'][name], honest['metrics'][name]
     rows.append(
       [
         name_metric(name),
         f'{best["mean"]:.3f} at epoch {best["epoch"]}',
-        _format_mean(last),
+        _format_mean(decided),
         f'{summary["always_minority"][name]:.3f}',
       ]
     )
   return rows
 
 
-def _name_last_epoch(honest: dict) -> str:
-  """The name of the last epoch's column: honest only if no test label chose it."""
+def name_honest(honest: dict) -> str:
+  """The name of the decision epoch's column: honest only if no test label chose it."""
   return 'last epoch (oracle)' if honest['selected_on_test_labels'] else 'honest'
+
+
+def _describe_epochs(epochs: Sequence[int]) -> str:
+  """'3', or '3 to 20' of folds that stopped at different ones."""
+  return ' to '.join(map(str, sorted({min(epochs), max(epochs)})))
 
 
 def _explain_columns(summary: dict) -> str:
@@ -134,6 +139,7 @@ def _explain_columns(summary: dict) -> str:
   spread = '' if folds == 1 else ', mean ± standard deviation over folds'
   return (
     f'paper (oracle): per metric the maximum {which}, '
-    f'{paper["label"].removeprefix("oracle: ")}; {_name_last_epoch(honest)}: '
-    f'{honest["label"].split(": ", 1)[1]}{spread}.'
+    f'{paper["label"].removeprefix("oracle: ")}; {name_honest(honest)}: '
+    f'{honest["label"].split(": ", 1)[1]}{spread}; it decides after epoch'
+    f' {_describe_epochs(honest["epochs"])}.'
   )

@@ -9,7 +9,7 @@ from scipy import stats
 
 from egan_jax.evaluation import epoch_choice, metrics, thresholds
 from egan_jax.reporting import plotting, run_files
-from experiments.paper import rendering
+from experiments.paper import epoch_steps, rendering
 
 RESULTS = Path(__file__).parents[1] / 'results'
 NAME = 'epoch_rules'
@@ -30,35 +30,52 @@ _COMPARED = (
 )
 
 
-def judge(title: str, games: Mapping[int, Path]) -> dict:
+def judge(
+  title: str,
+  dataset: str,
+  num_majority: int,
+  batch_size: int,
+  games: Mapping[int, Path],
+) -> dict:
   """What every rule's epochs come to on the test sets of all games.
 
   Args:
     title: of the setting.
+    dataset: it is of.
+    num_majority: majority images the games were fed with.
+    batch_size: of them per update.
     games: the file of each seed, as `experiments.epoch_rules.play` made it.
 
   Returns:
     By rule the values `[games]` per threshold and metric and the chosen epochs; the
-    same of the oracle; the mean curves of the first seed for the figure; and where
-    that one was played.
+    same of the oracle; AUROC by number of updates; the mean curves of the first seed
+    for the figure; and where that one was played.
   """
-  rules, seconds, curves, environment = {}, {}, None, None
+  rules, by_steps, seconds, curves, environment = {}, {}, {}, None, None
+  steps_per_epoch = -(-num_majority // batch_size)
   for seed, path in games.items():
     with np.load(path) as file:
       arrays = dict(file)
     seconds[seed] = float(arrays['seconds'])
     for fold in range(arrays['test'].shape[2]):
-      for name, values in _judge_game(arrays, fold).items():
+      for name, values in _judge_game(arrays, fold, steps_per_epoch).items():
         _append(rules.setdefault(name, {}), values)
+    sweep = epoch_steps.measure(
+      arrays['test'][0], arrays['is_minority'], batch_size, num_majority
+    )
+    for steps, values in sweep.items():
+      by_steps.setdefault(steps, []).extend(values)
     curves = curves or _describe_curves(arrays)
     environment = environment or json.loads(str(arrays['environment']))
   return {
     'title': title,
+    'dataset': dataset,
     'seeds': sorted(games),
     'seconds': seconds,
     'num_epochs': arrays['test'].shape[1],
     'num_games': len(rules[_BASE]['epoch']),
     'environment': environment,
+    'by_steps': by_steps,
     'rules': rules,
     'against_last': {
       name: _compare(values, rules[_BASE])
@@ -69,11 +86,14 @@ def judge(title: str, games: Mapping[int, Path]) -> dict:
   }
 
 
-def describe_records(held_out: np.ndarray, left_out: np.ndarray) -> list[dict]:
+def describe_records(
+  held_out: np.ndarray, left_out: np.ndarray, steps_per_epoch: int
+) -> list[dict]:
   """Records of `epoch_choice` from scores `[epochs, images]` of one game."""
   return [
     epoch_choice.describe_epoch(
       index + 1,
+      (index + 1) * steps_per_epoch,
       held_out[index],
       held_out[index - 1] if index else None,
       left_out[index],
@@ -82,7 +102,9 @@ def describe_records(held_out: np.ndarray, left_out: np.ndarray) -> list[dict]:
   ]
 
 
-def _judge_game(arrays: Mapping[str, np.ndarray], fold: int) -> dict[str, dict]:
+def _judge_game(
+  arrays: Mapping[str, np.ndarray], fold: int, steps_per_epoch: int
+) -> dict[str, dict]:
   """Of one game, by rule: the epoch and the test metrics at both thresholds."""
   is_minority = arrays['is_minority']
   judged = {}
@@ -90,7 +112,7 @@ def _judge_game(arrays: Mapping[str, np.ndarray], fold: int) -> dict[str, dict]:
     held_out, left_out, test = (
       arrays[name][index, :, fold] for name in ('held_out', 'left_out', 'test')
     )
-    records = describe_records(held_out, left_out)
+    records = describe_records(held_out, left_out, steps_per_epoch)
     for rule in epoch_choice.RULES:
       epoch = epoch_choice.choose(rule, records)
       judged[prefix + rule] = {
@@ -189,8 +211,8 @@ def render(result: dict) -> str:
   """The comparison in Markdown, without a heading: side by side, then each setting."""
   settings = result['settings']
   about = (
-    f'`{result["command"]}`; EfficientNetLite0, 32 px, a fifth of both classes held'
-    ' back.'
+    f'`{result["command"]}`; EfficientNetLite0, at 32 px but where it says otherwise, a'
+    ' fifth of both classes held back.'
   )
   parts = [about]
   if len(settings) > 1:
@@ -209,6 +231,7 @@ def render(result: dict) -> str:
         for name in _list_rules()
       ]
       parts.append(rendering.markdown_table(head, rows))
+    parts.append(epoch_steps.render(settings))
   parts += [
     f'{_render_setting(setting)}\n\n![{setting["title"]}]({NAME}_{name}.png)'
     for name, setting in settings.items()

@@ -95,7 +95,7 @@ def confusion(number: int, cells: Cells) -> Table:
       ],
     )
     notes.append(table_rows.describe_runs(cell))
-    if not groups['minority found'].get('eGAN, honest (last epoch, threshold 0)'):
+    if not groups['minority found'].get(summaries.HONEST):
       for name, counts in measured.items():
         shares = [np.divide(c, t) for c, t in zip(counts, totals, strict=True)]
         table_rows.add_counts(groups, table_rows.shorten(name), *shares)

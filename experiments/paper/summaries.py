@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from egan_jax.evaluation.epoch_choice import DECISION_STEPS
 from egan_jax.evaluation.metrics import constant_predictor_floor
 
 FIELDS = ('precision', 'recall', 'f1', 'balanced_accuracy', 'auroc')
 ORACLE = 'eGAN, paper protocol (oracle)'
-HONEST = 'eGAN, honest (last epoch, threshold 0)'
+HONEST = f'eGAN, honest (after {DECISION_STEPS} steps, threshold 0)'
 FLOOR = 'always minority'
 BEST_RIVAL = 'best rival: {name}'
 

@@ -16,7 +16,7 @@ FIELDS = {
 def make_records(values, field):
   others = dict.fromkeys(FIELDS.values(), 0.5)
   return [
-    {'epoch': epoch, **others, field: value}
+    {'epoch': epoch, 'steps': 3 * epoch, **others, field: value}
     for epoch, value in enumerate(values, start=1)
   ]
 
@@ -30,6 +30,7 @@ def describe(held_out, left_out):
   return [
     epoch_choice.describe_epoch(
       epoch + 1,
+      7 * (epoch + 1),
       held_out[epoch],
       held_out[epoch - 1] if epoch else None,
       left_out[epoch],
@@ -57,6 +58,21 @@ def test_rules_on_hand_made_records(rule, values, expected):
 def test_last_is_the_last():
   records = make_records([0.1, 0.2, 0.3], 'left_out_auroc')
   assert epoch_choice.choose('last', records[::-1]) == 3
+
+
+@pytest.mark.parametrize(
+  ('steps', 'expected'), [(1, 1), (3, 1), (4, 2), (9, 3), (10, 3), (99, 3)]
+)
+def test_after_steps_is_what_is_known_before_the_game(steps, expected):
+  """Three epochs of three steps each: 10 or 12 images, 4 at a time."""
+  records = make_records([0.1, 0.2, 0.3], 'left_out_auroc')
+  assert epoch_choice.after_steps(records[::-1], steps) == expected
+  for num_majority in (10, 12):
+    assert epoch_choice.find_decision_epoch(steps, num_majority, 4, 3) == expected
+
+
+def test_zero_steps_are_the_last_epoch():
+  assert epoch_choice.find_decision_epoch(0, 5000, 128, 100) == 100
 
 
 @pytest.mark.parametrize('rule', FIELDS)
@@ -87,7 +103,7 @@ def test_records_against_what_they_are_by_definition(seed):
 def test_a_rising_map_of_the_scores_is_perfectly_stable_and_a_falling_one_is_not():
   scores = np.random.default_rng(1).normal(size=20)
   rising, falling = (
-    epoch_choice.describe_epoch(2, other, scores)['rank_correlation']
+    epoch_choice.describe_epoch(2, 6, other, scores)['rank_correlation']
     for other in (np.exp(scores), -scores)
   )
   assert rising == pytest.approx(1)
@@ -95,14 +111,15 @@ def test_a_rising_map_of_the_scores_is_perfectly_stable_and_a_falling_one_is_not
 
 
 def test_scores_that_are_all_alike_are_not_stable():
-  record = epoch_choice.describe_epoch(2, np.zeros(5), np.arange(5.0))
+  record = epoch_choice.describe_epoch(2, 6, np.zeros(5), np.arange(5.0))
   assert record['rank_correlation'] == 0
 
 
 def test_records_are_plain_numbers():
-  record = epoch_choice.describe_epoch(1, np.float32([1, -1]), None, np.float32([0]))
+  record = epoch_choice.describe_epoch(1, 3, np.float32([1, -1]), None, np.float32([0]))
   assert record == {
     'epoch': 1,
+    'steps': 3,
     'false_positive_rate': 0.5,
     'rank_correlation': None,
     'left_out_auroc': 0.5,
@@ -110,7 +127,7 @@ def test_records_are_plain_numbers():
 
 
 def test_what_cannot_be_chosen_says_why():
-  records = [epoch_choice.describe_epoch(1, np.ones(3))]
+  records = [epoch_choice.describe_epoch(1, 3, np.ones(3))]
   with pytest.raises(UserError, match='no epoch has a left out auroc to choose by'):
     epoch_choice.choose('best_left_out', records)
   with pytest.raises(UserError, match=r"unknown rule 'best': choose one of last, "):
@@ -120,4 +137,4 @@ def test_what_cannot_be_chosen_says_why():
   with pytest.raises(ValueError, match='no records'):
     epoch_choice.choose('last', [])
   with pytest.raises(ValueError, match='finite'):
-    epoch_choice.describe_epoch(1, np.array([np.nan]))
+    epoch_choice.describe_epoch(1, 3, np.array([np.nan]))

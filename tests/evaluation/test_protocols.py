@@ -56,18 +56,28 @@ def test_paper_protocol_takes_the_first_of_equal_epochs_and_each_metric_its_own(
   assert metrics['recall']['epoch'] == 1
 
 
-def test_honest_protocol_reads_the_last_epoch_of_each_fold():
-  result = honest_protocol(make_records([[0.9, 0.2], [0.9, 0.9, 0.6]]))
+@pytest.mark.parametrize(
+  ('decision_epoch', 'epochs', 'values'),
+  [(1, [1, 1], [0.9, 0.8]), (3, [2, 3], [0.2, 0.6]), (9, [2, 3], [0.2, 0.6])],
+)
+def test_honest_protocol_reads_one_epoch_of_each_fold(decision_epoch, epochs, values):
+  records = make_records([[0.9, 0.2], [0.8, 0.9, 0.6]])
+  result = honest_protocol(records, decision_epoch)
   assert result['metrics']['f1'] == pytest.approx(
-    {'mean': 0.4, 'std': 0.2 * 2**0.5, 'min': 0.2, 'max': 0.6}
+    {
+      'mean': np.mean(values),
+      'std': np.std(values, ddof=1),
+      'min': min(values),
+      'max': max(values),
+    }
   )
-  assert result['last_epochs'] == [2, 3]
+  assert result['epochs'] == epochs
   assert result['num_folds'] == 2
-  assert result['label'] == 'honest: last epoch, threshold 0, test labels read once'
+  assert result['label'].startswith('honest: epoch set beforehand, threshold 0')
 
 
 def test_a_run_that_stops_on_test_labels_is_not_called_honest():
-  result = honest_protocol(make_records([[0.5]]), selected_on_test_labels=True)
+  result = honest_protocol(make_records([[0.5]]), 1, selected_on_test_labels=True)
   assert result['selected_on_test_labels'] is True
   assert result['label'].startswith('oracle: ')
   assert 'honest' not in result['label']
@@ -75,8 +85,8 @@ def test_a_run_that_stops_on_test_labels_is_not_called_honest():
 
 def test_one_fold_has_no_spread():
   records = make_records([[0.5, 0.6]])
-  for protocol in (paper_protocol, honest_protocol):
-    assert protocol(records)['metrics']['f1']['std'] is None
+  for result in (paper_protocol(records), honest_protocol(records, 2)):
+    assert result['metrics']['f1']['std'] is None
 
 
 @pytest.mark.parametrize('seed', range(10))
@@ -85,11 +95,12 @@ def test_oracle_is_never_below_honest(seed):
   curves = [rng.random(rng.integers(1, 20)) for _ in range(rng.integers(1, 6))]
   records = make_records(curves)
   rng.shuffle(records)  # the order of the lines means nothing
-  oracle, honest = paper_protocol(records), honest_protocol(records)
+  epoch = int(rng.integers(1, 25))
+  oracle, honest = paper_protocol(records), honest_protocol(records, epoch)
   for name in METRICS:
     assert oracle['metrics'][name]['mean'] >= honest['metrics'][name]['mean']
   assert honest['metrics']['f1']['mean'] == pytest.approx(
-    np.mean([curve[-1] for curve in curves])
+    np.mean([curve[:epoch][-1] for curve in curves])
   )
   json.dumps([oracle, honest], allow_nan=False)
 

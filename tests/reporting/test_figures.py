@@ -51,10 +51,10 @@ DRAW_RECORDS = [
   figures.draw_losses,
   figures.draw_correct_counts,
   lambda records, path: figures.draw_precision_recall_f1(
-    records, path, label=HONEST_LABEL
+    records, path, decision_epoch=2, label=HONEST_LABEL
   ),
   lambda records, path: figures.draw_confusion_matrix(
-    records, path, label=HONEST_LABEL
+    records, path, decision_epoch=2, label=HONEST_LABEL
   ),
 ]
 

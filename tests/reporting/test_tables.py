@@ -7,7 +7,7 @@ from egan_jax.evaluation.protocols import honest_protocol, paper_protocol
 from egan_jax.reporting.tables import result_markdown, result_table
 
 
-def make_summary(curves, **kwargs):
+def make_summary(curves, decision_epoch=3, **kwargs):
   records = [
     {'fold': fold, 'epoch': epoch, **dict.fromkeys(METRICS, value)}
     for fold, curve in enumerate(curves)
@@ -16,7 +16,7 @@ def make_summary(curves, **kwargs):
   return {
     'protocols': {
       'paper': paper_protocol(records),
-      'honest': honest_protocol(records, **kwargs),
+      'honest': honest_protocol(records, decision_epoch, **kwargs),
     },
     'always_minority': constant_predictor_floor(1000, 1000),
   }
@@ -27,7 +27,14 @@ def test_table_shows_each_protocol_and_the_floor():
   (row,) = (line for line in table.splitlines() if line.startswith('F1 '))
   assert row.split() == ['F1', *'0.800 at epoch 2 0.600 ± 0.141 0.667'.split()]
   assert 'chosen on test labels' in ' '.join(table.split())
-  assert 'honest: last epoch' in ' '.join(table.split())
+  explained = ' '.join(table.split())
+  assert 'honest: epoch set beforehand' in explained
+  assert explained.endswith('it decides after epoch 3.')
+
+
+def test_folds_that_decide_after_different_epochs_are_named_so():
+  text = result_markdown(make_summary([[0.2, 0.8, 0.5], [0.4, 0.8], [0.1]]))
+  assert text.endswith('it decides after epoch 1 to 3.')
 
 
 @pytest.mark.parametrize('selected', [False, True])

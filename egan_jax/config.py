@@ -44,8 +44,8 @@ def default() -> ml_collections.ConfigDict:
   config.held_out_share = 0.2  # of the majority, for the threshold of a trained head
 
   config.num_epochs = 100
-  # Updates after which the discriminator decides, rounded up to an epoch; what follows
-  # shows how the game goes on and is the oracle's to choose from. 0: the last epoch.
+  # Updates after which the discriminator decides, at the end of the epoch they fall in;
+  # what follows shows how the game goes on. 0: the last epoch.
   config.decision_steps = epoch_choice.DECISION_STEPS
   config.batch_size = 128  # majority images per step
   config.learning_rate = 1e-4  # of Adam, both networks

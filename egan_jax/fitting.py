@@ -11,6 +11,7 @@ from egan_jax import backbones, feature_extractor, rivals, scorers, state, steps
 from egan_jax.backbones.trunk import Trunk, fit_chunk
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.errors import UserError
+from egan_jax.evaluation import epoch_choice
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.rivals import Decision, HeadTraining, ThresholdRule
 from egan_jax.scorers import FEATURES, Scorer
@@ -36,12 +37,18 @@ class Network:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-  """How a head is trained; see `rivals.HeadTraining`."""
+  """How a head is trained; see `rivals.HeadTraining`.
+
+  Attributes:
+    decision_steps: of a game: updates after which it decides and is over, at the end
+      of the epoch they fall in; 0: after all epochs.
+  """
 
   num_epochs: int
   batch_size: int
   learning_rate: float
   dropout_rate: float
+  decision_steps: int
 
 
 def reads_features(method: str) -> bool:
@@ -141,14 +148,16 @@ def fit_images(
     network.image_size,
     jax.random.key(seed),
   )
-  head_training = HeadTraining(player, **dataclasses.asdict(training))
+  fields = dataclasses.asdict(training)
+  decision_steps = fields.pop('decision_steps')
+  head_training = HeadTraining(player, **fields)
   classes = (
     compute_boundary_activations(player.trunk, images)
     for images in (minority, majority)
   )
   options = head_training, rule, calibrate, held_out_share, seed
   if method == EGAN:
-    return player.trunk, _decide_game(*classes, *options)
+    return player.trunk, _decide_game(*classes, *options, decision_steps)
   return player.trunk, _decide_head(method, *classes, *options)
 
 
@@ -170,7 +179,7 @@ def _decide_head(
 
 
 def _decide_game(
-  minority, majority, training, rule, calibrate, held_out_share, seed
+  minority, majority, training, rule, calibrate, held_out_share, seed, decision_steps
 ) -> Decision:
   """The paper's threshold takes no held-out images; then all train.
 
@@ -186,6 +195,13 @@ def _decide_game(
       missing = str(error)
     else:
       fitted, kept = (jax.tree.map(lambda a, i=i: a[i], majority) for i in split)
+  num_epochs = epoch_choice.find_decision_epoch(
+    decision_steps,
+    jax.tree.leaves(fitted)[0].shape[0],
+    training.batch_size,
+    training.num_epochs,
+  )
+  training = dataclasses.replace(training, num_epochs=num_epochs)
   scorer = _play(minority, fitted, training, seed)
   return rivals.decide_from_scores(
     scorer,

@@ -34,7 +34,12 @@ def find_decision_epoch(
     num_majority: majority images the game is fed with.
     batch_size: of them per update.
     num_epochs: of the game.
+
+  Raises:
+    UserError: decision_steps is negative.
   """
+  if decision_steps < 0:
+    raise UserError(f'decision_steps={decision_steps}: it must be at least 1, or 0')
   steps_per_epoch = -(-num_majority // batch_size)
   epoch = -(-decision_steps // steps_per_epoch)
   return min(epoch or num_epochs, num_epochs)

@@ -73,6 +73,8 @@ def test_after_steps_is_what_is_known_before_the_game(steps, expected):
 
 def test_zero_steps_are_the_last_epoch():
   assert epoch_choice.find_decision_epoch(0, 5000, 128, 100) == 100
+  with pytest.raises(UserError, match='decision_steps=-1: it must be at least 1, or 0'):
+    epoch_choice.find_decision_epoch(-1, 5000, 128, 100)
 
 
 @pytest.mark.parametrize('rule', FIELDS)

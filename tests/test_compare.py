@@ -29,7 +29,7 @@ def _write_run(folder, seed, decision=True, protocols=True, **config):
       for epoch in (1, 2)
       for fold, one in enumerate(evaluated)
     ]
-    summary |= report.summarise(records, 5, False, 2)
+    summary |= report.summarise(records, 1, 5, False, 2)
   if decision:
     summary['decision'] = {
       'label': 'honest: of training images',

@@ -19,6 +19,8 @@ _NOTES_ON_RATIOS = (
   'paper (oracle) and eGAN, paper protocol (oracle): each metric has its own best epoch'
   ' of the mean over five folds, chosen on test labels; ± over seeds.',
   'Honest lines and rivals: mean ± standard deviation over games (folds of all seeds).',
+  'After how many steps the honest game decides was set before these games, but with test'
+  ' labels of CIFAR-10 among others in view: see "Which epoch".',
   'The best rival is the one with the highest balanced accuracy on the test set, so it is'
   ' a pick on test labels too; all of them stand in the tables of rivals below, each'
   ' judged at the threshold that 95% of held-out majority images pass. What eGAN makes of'

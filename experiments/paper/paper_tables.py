@@ -19,8 +19,9 @@ _NOTES_ON_RATIOS = (
   'paper (oracle) and eGAN, paper protocol (oracle): each metric has its own best epoch'
   ' of the mean over five folds, chosen on test labels; ± over seeds.',
   'Honest lines and rivals: mean ± standard deviation over games (folds of all seeds).',
-  'After how many steps the honest game decides was set before these games, but with test'
-  ' labels of CIFAR-10 among others in view: see "Which epoch".',
+  'After how many steps the honest game decides is a constant that was chosen with test'
+  ' labels of four data sets in view, CIFAR-10 and the same seeds among them; what each'
+  ' would get from the others alone stands under "Which epoch".',
   'The best rival is the one with the highest balanced accuracy on the test set, so it is'
   ' a pick on test labels too; all of them stand in the tables of rivals below, each'
   ' judged at the threshold that 95% of held-out majority images pass. What eGAN makes of'

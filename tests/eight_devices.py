@@ -264,9 +264,10 @@ def test_checkpoint_does_not_know_the_devices(setting, tmp_path):
     layout = lay_out(NUM_FOLDS)
     states = layout.gather(layout.split(setting.states))
     with Checkpoints(tmp_path / name, fingerprints) as checkpoints:
-      checkpoints.save(7, states)
+      checkpoints.save(7, states, states.discriminator)
     with Checkpoints(tmp_path / name, fingerprints) as checkpoints:
       saved[name], epoch = checkpoints.restore(shapes)
     assert epoch == 7
   for restored in saved.values():
-    jax.tree.map(np.testing.assert_array_equal, restored, setting.states)
+    expected = setting.states, setting.states.discriminator
+    jax.tree.map(np.testing.assert_array_equal, restored, expected)

@@ -265,12 +265,9 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
       majority,
       fitting.Network(*network, size),
       fitting.Training(
-        self.num_epochs,
-        self.batch_size,
-        self.learning_rate,
-        self.dropout_rate,
-        self.decision_steps,
+        self.num_epochs, self.batch_size, self.learning_rate, self.dropout_rate
       ),
+      self.decision_steps,
       self._rule,
       self.calibrate,
       self.held_out_share,

@@ -37,18 +37,12 @@ class Network:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-  """How a head is trained; see `rivals.HeadTraining`.
-
-  Attributes:
-    decision_steps: of a game: updates after which it decides and is over, at the end
-      of the epoch they fall in; 0: after all epochs.
-  """
+  """How a head is trained; see `rivals.HeadTraining`."""
 
   num_epochs: int
   batch_size: int
   learning_rate: float
   dropout_rate: float
-  decision_steps: int
 
 
 def reads_features(method: str) -> bool:
@@ -111,6 +105,7 @@ def fit_images(
   majority: np.ndarray,
   network: Network,
   training: Training,
+  decision_steps: int,
   rule: ThresholdRule,
   calibrate: bool,
   held_out_share: float,
@@ -124,6 +119,8 @@ def fit_images(
     majority: uint8 `[M, H, W, 3]`.
     network: the backbone.
     training: of methods that train a head.
+    decision_steps: of a game: updates after which it decides and is over, at the end
+      of the epoch they fall in; 0: after all epochs.
     rule: of the threshold.
     calibrate: whether to fit P(minority).
     held_out_share: of the majority, for the threshold of a trained head.
@@ -148,16 +145,14 @@ def fit_images(
     network.image_size,
     jax.random.key(seed),
   )
-  fields = dataclasses.asdict(training)
-  decision_steps = fields.pop('decision_steps')
-  head_training = HeadTraining(player, **fields)
+  head_training = HeadTraining(player, **dataclasses.asdict(training))
   classes = (
     compute_boundary_activations(player.trunk, images)
     for images in (minority, majority)
   )
   options = head_training, rule, calibrate, held_out_share, seed
   if method == EGAN:
-    return player.trunk, _decide_game(*classes, *options, decision_steps)
+    return player.trunk, _decide_game(decision_steps, *classes, *options)
   return player.trunk, _decide_head(method, *classes, *options)
 
 
@@ -179,7 +174,7 @@ def _decide_head(
 
 
 def _decide_game(
-  minority, majority, training, rule, calibrate, held_out_share, seed, decision_steps
+  decision_steps, minority, majority, training, rule, calibrate, held_out_share, seed
 ) -> Decision:
   """The paper's threshold takes no held-out images; then all train.
 

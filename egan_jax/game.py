@@ -127,7 +127,8 @@ def play(
     saved, first_epoch = checkpoints.restore(jax.eval_shape(jax.vmap(create), keys))
     deciding = None
     if saved is not None:
-      states, deciding = layout.split(saved[0]), saved[1]
+      states, deciding = saved
+      states = layout.split(states)
     decision_epoch = _find_decision_epoch(config, len(draws.majority))
     states, deciding, scores = _train(
       config,
@@ -263,6 +264,7 @@ def _train(
         fit_chunk(config['image_size'], config['images_at_once']),
       )
       score = compile_score(layout, states.discriminator, game.test)
+
     bar.set_description('training')
     for epoch in bar:
       if not active.any():
@@ -274,14 +276,15 @@ def _train(
         states, terms = jax.block_until_ready(train_epoch(states, active))
       with _timed(seconds, 'evaluate'):
         terms, scores = layout.gather((terms, score(states.discriminator)))
-        if epoch <= decision_epoch:
-          deciding = layout.gather(states.discriminator)
         epoch_records.check_finite(epoch, active, terms, scores)
         new = epoch_records.make_records(epoch, active, terms, scores, game.is_minority)
       log.append(new)
       active = _find_active_folds(config, len(keys), log.records)
       last = epoch == epochs[-1] or not active.any()
-      if last or epoch % config['checkpoint_every'] == 0:
+      saves = last or epoch % config['checkpoint_every'] == 0
+      if epoch == decision_epoch or (saves and epoch < decision_epoch):
+        deciding = layout.gather(states.discriminator)
+      if saves:
         checkpoints.save(epoch, layout.gather(states), deciding)
       bar.set_postfix_str(epoch_records.describe_progress(new))
     with _timed(seconds, 'evaluate'):

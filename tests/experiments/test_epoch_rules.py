@@ -75,9 +75,8 @@ def test_no_test_label_reaches_an_epoch_or_a_threshold(played, tmp_path, monkeyp
   def judge(name, labels):
     cuts.clear()
     path = write(tmp_path / name, {**arrays, 'is_minority': labels})
-    return epoch_report.judge('digits', 'digits', 80, 128, {0: path})['rules'], tuple(
-      cuts
-    )
+    judged = epoch_report.judge('digits', 'digits', 80, 128, {0: path})
+    return judged['rules'], tuple(cuts)
 
   shuffled = np.random.default_rng(0).permutation(labels)
   report, chosen = judge('true', labels)

@@ -29,7 +29,6 @@ def get_config(without: str = 'discriminator'):
   config.discriminator_backbone = 'SmallConvDiscriminator'
   config.discriminator_weights = 'none'
   config.head_activation = 'sigmoid'
-  config.decision_steps = 0  # from scratch there is more to learn than heads have
   config.dropout_rate = 0.0  # the small discriminator has dropout of its own
   if without == 'both':
     config.generator_backbone = 'SmallConvEncoder'

@@ -14,8 +14,6 @@ def get_config():
   config.majority_class = 3
   config.num_minority = 5
   config.num_majority = 100
-  # A hundred updates in all: after 20 the sign would call next to nothing minority.
-  config.decision_steps = 0
   config.generator_backbone = 'EfficientNetLite0'
   config.discriminator_backbone = 'EfficientNetLite0'
   config.nash_threshold = 5

@@ -20,7 +20,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from egan_jax import fitting, rivals
 from egan_jax.bundle import Bundle
 from egan_jax.errors import UserError
-from egan_jax.evaluation.epoch_choice import DECISION_STEPS
 from egan_jax.predictor import Predictor
 from egan_jax.rivals import Decision, ThresholdRule
 
@@ -71,7 +70,6 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
     batch_size: int = 128,
     learning_rate: float = 1e-4,
     dropout_rate: float = 0.2,
-    decision_steps: int = DECISION_STEPS,
     random_state: int | np.random.RandomState | None = None,
   ):
     """Keeps the parameters; `fit` checks them.
@@ -101,8 +99,6 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
       batch_size: majority images per step.
       learning_rate: of Adam.
       dropout_rate: before the last unit.
-      decision_steps: updates after which the game of 'egan' decides and is over, at
-        the end of the epoch they fall in; 0: after all epochs.
       random_state: of all that is drawn.
     """
     self.method = method
@@ -124,7 +120,6 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
     self.batch_size = batch_size
     self.learning_rate = learning_rate
     self.dropout_rate = dropout_rate
-    self.decision_steps = decision_steps
     self.random_state = random_state
 
   def fit(self, X: Any, y: Any) -> 'EGANClassifier':
@@ -267,7 +262,6 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
       fitting.Training(
         self.num_epochs, self.batch_size, self.learning_rate, self.dropout_rate
       ),
-      self.decision_steps,
       self._rule,
       self.calibrate,
       self.held_out_share,

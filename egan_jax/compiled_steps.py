@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -68,6 +69,38 @@ def compile_score(
   return lambda discriminators: score(discriminators, test)
 
 
+def compile_score_fed(
+  layout: Layout,
+  discriminators: NetworkState,
+  minority: steps.Boundary,
+  majority: steps.Boundary,
+) -> Callable[[NetworkState], tuple[jax.Array, jax.Array]]:
+  """Compiles the scores of images the games are fed with, all by discriminators.
+
+  Args:
+    layout: where the folds are.
+    discriminators: as `layout.split` leaves them.
+    minority: each fold's own, `[F, n, ...]`.
+    majority: `[M, ...]`.
+
+  Returns:
+    Split discriminators to split scores, `[F, n]` and `[F, M]`.
+  """
+  images = layout.split(minority), layout.share(majority)
+  score = (
+    layout.jit(_score_fed, in_specs=(ROWS, ROWS, SHARED))
+    .lower(discriminators, *images)
+    .compile()
+  )
+  return lambda discriminators: score(discriminators, *images)
+
+
+def compile_choose(layout: Layout) -> Callable[[np.ndarray, Any, Any], Any]:
+  """`steps.choose_folds` of bool `[F]` and split trees; the result is a copy."""
+  choose = layout.jit(steps.choose_folds, in_specs=(ROWS, ROWS, ROWS))
+  return lambda mask, new, old: choose(layout.split(mask), new, old)
+
+
 def generate(
   layout: Layout, generators: NetworkState, minority: steps.Boundary
 ) -> np.ndarray:
@@ -101,6 +134,15 @@ def _train_folds_epoch(
 
 def _score_folds(discriminators, test):
   return steps.score_folds(_split_batches(discriminators), test, _SCORE_BATCH_SIZE)
+
+
+def _score_fed(discriminators, minority, majority):
+  discriminators = _split_batches(discriminators)
+  score_own = jax.vmap(steps.score, in_axes=(0, 0, None))
+  return (
+    score_own(discriminators, minority, _SCORE_BATCH_SIZE),
+    steps.score_folds(discriminators, majority, _SCORE_BATCH_SIZE),
+  )
 
 
 def _split_batches(network: NetworkState) -> NetworkState:

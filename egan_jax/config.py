@@ -14,7 +14,6 @@ from egan_jax import backbones, feature_extractor, rivals
 from egan_jax.backbones.trunk import IMAGES_AT_ONCE
 from egan_jax.data import sources
 from egan_jax.errors import UserError
-from egan_jax.evaluation import epoch_choice
 
 
 def default() -> ml_collections.ConfigDict:
@@ -44,9 +43,6 @@ def default() -> ml_collections.ConfigDict:
   config.held_out_share = 0.2  # of the majority, for the threshold of a trained head
 
   config.num_epochs = 100
-  # Updates after which the discriminator decides, at the end of the epoch they fall in;
-  # what follows shows how the game goes on. 0: the last epoch.
-  config.decision_steps = epoch_choice.DECISION_STEPS
   config.batch_size = 128  # majority images per step
   config.learning_rate = 1e-4  # of Adam, both networks
   config.dropout_rate = 0.2  # before the discriminator's last unit
@@ -126,7 +122,7 @@ def check(config: Mapping[str, Any]) -> None:
       f'config.batch_size={config["batch_size"]} cannot be split evenly over'
       f' config.majority_devices={config["majority_devices"]}'
     )
-  for field in ('num_minority', 'num_majority', 'decision_steps'):
+  for field in ('num_minority', 'num_majority'):
     if config[field] < 0:
       raise UserError(f'config.{field}={config[field]}: it must be at least 1, or 0')
   for field in _SHARES:

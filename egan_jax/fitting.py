@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -19,9 +20,12 @@ from egan_jax.steps import Boundary
 
 EGAN = 'egan'
 
+_SCORE_BATCH_SIZE = 512  # bounds memory
+
 _train_epoch = jax.jit(
   steps.train_epoch, static_argnames=('batch_size', 'images_at_once'), donate_argnums=0
 )
+_score = jax.jit(steps.score, static_argnames='batch_size')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +109,6 @@ def fit_images(
   majority: np.ndarray,
   network: Network,
   training: Training,
-  decision_steps: int,
   rule: ThresholdRule,
   calibrate: bool,
   held_out_share: float,
@@ -119,8 +122,6 @@ def fit_images(
     majority: uint8 `[M, H, W, 3]`.
     network: the backbone.
     training: of methods that train a head.
-    decision_steps: of a game: updates after which it decides and is over, at the end
-      of the epoch they fall in; 0: after all epochs.
     rule: of the threshold.
     calibrate: whether to fit P(minority).
     held_out_share: of the majority, for the threshold of a trained head.
@@ -152,7 +153,7 @@ def fit_images(
   )
   options = head_training, rule, calibrate, held_out_share, seed
   if method == EGAN:
-    return player.trunk, _decide_game(decision_steps, *classes, *options)
+    return player.trunk, _decide_game(*classes, *options)
   return player.trunk, _decide_head(method, *classes, *options)
 
 
@@ -174,7 +175,7 @@ def _decide_head(
 
 
 def _decide_game(
-  decision_steps, minority, majority, training, rule, calibrate, held_out_share, seed
+  minority, majority, training, rule, calibrate, held_out_share, seed
 ) -> Decision:
   """The paper's threshold takes no held-out images; then all train.
 
@@ -190,13 +191,6 @@ def _decide_game(
       missing = str(error)
     else:
       fitted, kept = (jax.tree.map(lambda a, i=i: a[i], majority) for i in split)
-  num_epochs = epoch_choice.find_decision_epoch(
-    decision_steps,
-    jax.tree.leaves(fitted)[0].shape[0],
-    training.batch_size,
-    training.num_epochs,
-  )
-  training = dataclasses.replace(training, num_epochs=num_epochs)
   scorer = _play(minority, fitted, training, seed)
   return rivals.decide_from_scores(
     scorer,
@@ -211,10 +205,15 @@ def _decide_game(
 def _play(
   minority: Boundary, majority: Boundary, training: HeadTraining, seed: int
 ) -> Scorer:
-  """The discriminator after a game of `training.num_epochs`."""
+  """The discriminator of a game at the epoch that `epoch_choice.best_fed` chooses."""
   player, key = training.player, jax.random.key(seed)
   rates = training.learning_rate, training.dropout_rate
   game = jax.jit(lambda key: state.create_game_state(key, player, player, *rates))(key)
+  fed = [
+    jax.tree.map(lambda a: a[: epoch_choice.NUM_FED_SCORED], activations)
+    for activations in (minority, majority)
+  ]
+  best, deciding = -1.0, None
   for epoch in tqdm(range(training.num_epochs), unit='epoch', disable=None):
     game, terms = _train_epoch(
       game,
@@ -229,4 +228,12 @@ def _play(
       raise UserError(
         f'a loss is not finite in epoch {epoch + 1}: try a lower learning_rate'
       )
-  return scorers.from_discriminator(game.discriminator, player)
+    auroc = epoch_choice.compute_auroc(
+      *(
+        _score(game.discriminator, images, batch_size=_SCORE_BATCH_SIZE)
+        for images in fed
+      )
+    )
+    if auroc >= best:
+      best, deciding = auroc, jax.tree.map(jnp.copy, game.discriminator)
+  return scorers.from_discriminator(deciding, player)

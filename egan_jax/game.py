@@ -18,13 +18,20 @@ from egan_jax import backbones, hosts, pretrained, steps, workdir
 from egan_jax import state as egan_state
 from egan_jax.backbones.trunk import Trunk, fit_chunk
 from egan_jax.checkpoints import Checkpoints
-from egan_jax.compiled_steps import compile_epoch, compile_score, generate
+from egan_jax.compiled_steps import (
+  compile_choose,
+  compile_epoch,
+  compile_score,
+  compile_score_fed,
+  generate,
+)
 from egan_jax.data import activation_files
 from egan_jax.data.activation_cache import ActivationCache
 from egan_jax.data.draws import Draws
 from egan_jax.data.two_classes import TwoClasses, take
 from egan_jax.epoch_log import EpochLog
 from egan_jax.evaluation import epoch_choice, epoch_records, nash
+from egan_jax.evaluation.protocols import find_decision_epochs
 from egan_jax.parallel import ROWS, Layout, lay_out
 from egan_jax.state import GameState, NetworkState, Player
 
@@ -40,6 +47,8 @@ class Game:
     discriminator: what the discriminator is made of.
     minority: the generator's activations of every fold's images, `[F, n, ...]`; folds
       of several seeds follow each other.
+    minority_to_score: the discriminator's of the same, at most
+      `epoch_choice.NUM_FED_SCORED` of each fold.
     majority: the discriminator's, `[M, ...]`.
     test: the discriminator's, `[T, ...]`.
     is_minority: bool `[T]`.
@@ -48,6 +57,7 @@ class Game:
   generator: Player
   discriminator: Player
   minority: steps.Boundary
+  minority_to_score: steps.Boundary
   majority: steps.Boundary
   test: steps.Boundary
   is_minority: np.ndarray
@@ -61,7 +71,6 @@ class Played:
     player: what the discriminator is made of.
     discriminators: those of every fold that decide, leaves `[F, ...]`.
     scores: their test scores, `[F, T]`.
-    decision_epoch: the one they are of; a fold that stopped before it, its last.
     generated: the last images of every fold, `[F, n, 32, 32, 3]` in [0, 1].
     parameters: how many there are, by network.
     fingerprints: SHA-256 of the backbones' weights before training, by network.
@@ -72,7 +81,6 @@ class Played:
   player: Player
   discriminators: NetworkState
   scores: np.ndarray
-  decision_epoch: int
   generated: np.ndarray
   parameters: dict
   fingerprints: dict[str, str]
@@ -127,9 +135,7 @@ def play(
     saved, first_epoch = checkpoints.restore(jax.eval_shape(jax.vmap(create), keys))
     deciding = None
     if saved is not None:
-      states, deciding = saved
-      states = layout.split(states)
-    decision_epoch = _find_decision_epoch(config, len(draws.majority))
+      states, deciding = layout.split(saved)
     states, deciding, scores = _train(
       config,
       folder,
@@ -137,7 +143,6 @@ def play(
       game,
       states,
       deciding,
-      decision_epoch,
       keys,
       first_epoch,
       checkpoints,
@@ -149,7 +154,6 @@ def play(
     player=game.discriminator,
     discriminators=deciding,
     scores=scores,
-    decision_epoch=decision_epoch,
     generated=generate(layout, states.generator, game.minority),
     parameters=_count_parameters(jax.eval_shape(create, keys[0]), game),
     fingerprints=fingerprints,
@@ -174,7 +178,13 @@ def _set_up(config: dict, images: TwoClasses, draws: Draws) -> Game:
   return Game(
     generator=generator,
     discriminator=discriminator,
-    minority=compute_folds(cache, generator.trunk, images, draws),
+    minority=compute_folds(cache, generator.trunk, images, draws.minority),
+    minority_to_score=compute_folds(
+      cache,
+      discriminator.trunk,
+      images,
+      draws.minority[:, : epoch_choice.NUM_FED_SCORED],
+    ),
     majority=cache.compute(discriminator.trunk, take(images.majority, draws.majority)),
     test=cache.compute(discriminator.trunk, images.test),
     is_minority=images.test_is_minority,
@@ -182,11 +192,11 @@ def _set_up(config: dict, images: TwoClasses, draws: Draws) -> Game:
 
 
 def compute_folds(
-  cache: ActivationCache, trunk: Trunk, images: TwoClasses, draws: Draws
+  cache: ActivationCache, trunk: Trunk, images: TwoClasses, indices: np.ndarray
 ) -> steps.Boundary:
-  """Activations `[F, n, ...]` of every fold's minority images."""
-  drawn = cache.compute(trunk, images.minority[draws.minority.ravel()])
-  return jax.tree.map(lambda a: a.reshape(*draws.minority.shape, *a.shape[1:]), drawn)
+  """Activations `[F, n, ...]` of every fold's minority images, of indices `[F, n]`."""
+  drawn = cache.compute(trunk, images.minority[indices.ravel()])
+  return jax.tree.map(lambda a: a.reshape(*indices.shape, *a.shape[1:]), drawn)
 
 
 def open_activation_cache(config: dict) -> ActivationCache:
@@ -234,7 +244,6 @@ def _train(
   game: Game,
   states: GameState,
   deciding: NetworkState | None,
-  decision_epoch: int,
   keys: jax.Array,
   first_epoch: int,
   checkpoints: Checkpoints,
@@ -264,6 +273,13 @@ def _train(
         fit_chunk(config['image_size'], config['images_at_once']),
       )
       score = compile_score(layout, states.discriminator, game.test)
+      score_fed = compile_score_fed(
+        layout,
+        states.discriminator,
+        game.minority_to_score,
+        jax.tree.map(lambda a: a[: epoch_choice.NUM_FED_SCORED], game.majority),
+      )
+      choose = compile_choose(layout)
 
     bar.set_description('training')
     for epoch in bar:
@@ -275,31 +291,38 @@ def _train(
       with tracing, _timed(seconds, 'train'):
         states, terms = jax.block_until_ready(train_epoch(states, active))
       with _timed(seconds, 'evaluate'):
-        terms, scores = layout.gather((terms, score(states.discriminator)))
+        scores = _score_all(score, score_fed, states.discriminator)
+        terms, scores = layout.gather((terms, scores))
         epoch_records.check_finite(epoch, active, terms, scores)
         new = epoch_records.make_records(epoch, active, terms, scores, game.is_minority)
       log.append(new)
+      decides = epoch == find_decision_epochs(
+        log.records, stopped_at_nash=config['stop_at_nash']
+      )
+      if decides.any():  # as in the first epoch everywhere
+        network = states.discriminator  # which the next epoch consumes
+        deciding = choose(decides, network, network if deciding is None else deciding)
       active = _find_active_folds(config, len(keys), log.records)
       last = epoch == epochs[-1] or not active.any()
       saves = last or epoch % config['checkpoint_every'] == 0
-      if epoch == decision_epoch or (saves and epoch < decision_epoch):
-        deciding = layout.gather(states.discriminator)
       if saves:
-        checkpoints.save(epoch, layout.gather(states), deciding)
+        checkpoints.save(epoch, *layout.gather((states, deciding)))
       bar.set_postfix_str(epoch_records.describe_progress(new))
     with _timed(seconds, 'evaluate'):
-      scores = layout.gather(score(layout.split(deciding)))
+      deciding, scores = layout.gather((deciding, score(deciding)))
   return states, deciding, scores
 
 
-def _find_decision_epoch(config: dict, num_majority: int) -> int:
-  """That of each fold; of folds that stop at Nash equilibrium, where they stop."""
-  return epoch_choice.find_decision_epoch(
-    0 if config['stop_at_nash'] else config['decision_steps'],
-    num_majority,
-    config['batch_size'],
-    config['num_epochs'],
-  )
+def _score_all(
+  score: Callable, score_fed: Callable, discriminators: NetworkState
+) -> dict[str, jax.Array]:
+  """Split scores by what they are of, as `epoch_records.make_records` takes them."""
+  fed_minority, fed_majority = score_fed(discriminators)
+  return {
+    'test': score(discriminators),
+    'fed_minority': fed_minority,
+    'fed_majority': fed_majority,
+  }
 
 
 def _find_active_folds(config: dict, num_folds: int, records: list[dict]) -> np.ndarray:

@@ -176,7 +176,7 @@ def _decide_game(
   trunk = played.player.trunk
   cache = game.open_activation_cache(config)
   majority = cache.compute(trunk, images.majority[held_out]) if len(held_out) else None
-  minority = game.compute_folds(cache, trunk, images, draws)
+  minority = game.compute_folds(cache, trunk, images, draws.minority)
   decisions = []
   for fold in range(len(draws.minority)):
     network, own = jax.tree.map(
@@ -250,7 +250,7 @@ def _decide_heads(
   )
   cache = game.open_activation_cache(config)
   majority = cache.compute(player.trunk, take(images.majority, draws.majority))
-  minority = game.compute_folds(cache, player.trunk, images, draws)
+  minority = game.compute_folds(cache, player.trunk, images, draws.minority)
   test = cache.compute(player.trunk, images.test)
   backbones = {config['discriminator_backbone']: player.fingerprint}
   inputs = _Inputs(majority, minority, test, player.trunk, backbones, training)

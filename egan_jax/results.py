@@ -50,7 +50,6 @@ def write(
     records = run_files.read_records(folder / workdir.METRICS)
     summary |= report.summarise(
       records,
-      played.decision_epoch,
       config['nash_threshold'],
       config['stop_at_nash'],
       config['num_folds'],
@@ -58,12 +57,11 @@ def write(
     report.draw_figures(
       folder / workdir.FIGURES,
       records,
-      played.decision_epoch,
+      config['stop_at_nash'],
       played.scores,
       images.test_is_minority,
       images.minority[draws.minority],
       played.generated,
-      summary['protocols']['honest']['label'],
     )
   report.write_scores(
     folder / workdir.SCORES,

@@ -258,10 +258,16 @@ def train_folds_epoch(
     states, trunk, majority, minority, keys, batch_size, images_at_once
   )
 
-  def choose(new, old):
-    return jnp.where(active.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+  return choose_folds(active, trained, states), terms
 
-  return jax.tree.map(choose, trained, states), terms
+
+def choose_folds(mask: jax.Array, new: Any, old: Any) -> Any:
+  """Leaves `[F, ...]` of `new` for the folds where bool `[F]` is true, else of `old`."""
+
+  def choose(new, old):
+    return jnp.where(mask.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+  return jax.tree.map(choose, new, old)
 
 
 def score_folds(

@@ -33,6 +33,7 @@ from egan_jax.data import sources
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.data.draws import draw
 from egan_jax.errors import UserError
+from egan_jax.evaluation.epoch_choice import NUM_FED_SCORED
 from egan_jax.reporting import environment, run_files
 from experiments.paper import epoch_report
 
@@ -63,10 +64,6 @@ class Setting:
 SETTINGS = {
   'airplane': Setting(
     'cifar10', (0, 1), (10, 5000), 'CIFAR-10 airplane / automobile, 1:500'
-  ),
-  # The same with shorter epochs: is it passes over the images that count, or updates?
-  'airplane_1600': Setting(
-    'cifar10', (0, 1), (10, 1600), 'CIFAR-10 airplane / automobile, 1:160'
   ),
   'bird': Setting('cifar10', (2, 3), (10, 5000), 'CIFAR-10 bird / cat, 1:500'),
   'cifar100': Setting(
@@ -101,9 +98,9 @@ def play(
 
   Returns:
     float32 `[2, epochs, folds, images]`, by the discriminator as it is and by the
-    running average, as `held_out` (majority), `left_out`
-    (minority; each fold its own) and `test`; `is_minority` `[images]` of the test;
-    `seconds` of training and scoring; `environment`, where that was, as JSON.
+    running average, as `held_out` (majority), `left_out` (minority; each fold its
+    own), `fed_majority`, `fed_minority` and `test`; `is_minority` `[images]` of the
+    test; `seconds` of training and scoring; `environment`, where that was, as JSON.
   """
   images = sources.load(
     setting.dataset,
@@ -143,16 +140,18 @@ def play(
     jax.tree.map(lambda a, part=part: a[:, part], minority)
     for part in (slice(held_back[0]), slice(held_back[0], None))
   )
+  majority = activate(images.majority[majority])
   start = time.perf_counter()
   scores = _play_folds(
     player,
-    activate(images.majority[majority]),
+    majority,
     fed,
     {
+      'fed_majority': jax.tree.map(lambda a: a[:NUM_FED_SCORED], majority),
       'held_out': activate(images.majority[held_out]),
       'test': activate(images.test),
     },
-    left_out,
+    {'left_out': left_out, 'fed_minority': fed},
     seed,
     num_epochs,
   )
@@ -164,7 +163,7 @@ def play(
   }
 
 
-def _play_folds(player, majority, minority, shared, left_out, seed, num_epochs):
+def _play_folds(player, majority, minority, shared, own, seed, num_epochs):
   keys = jax.random.split(jax.random.key(seed), NUM_FOLDS)
   create = functools.partial(
     egan_state.create_game_state,
@@ -185,8 +184,10 @@ def _play_folds(player, majority, minority, shared, left_out, seed, num_epochs):
       name: steps.score_folds(discriminators, boundary, 512)
       for name, boundary in shared.items()
     }
-    own = jax.vmap(lambda network, boundary: steps.score(network, boundary, 512))
-    return {**result, 'left_out': own(discriminators, left_out)}
+    score_own = jax.vmap(steps.score, in_axes=(0, 0, None))
+    for name, boundary in own.items():
+      result[name] = score_own(discriminators, boundary, 512)
+    return result
 
   @jax.jit
   def average(old, new):
@@ -250,7 +251,7 @@ def _report(runs: Path) -> None:
     games = find_games(runs, name, _NUM_EPOCHS.value)
     if games:
       settings[name] = epoch_report.judge(
-        setting.title, setting.dataset, setting.num_fed[1], BATCH_SIZE, games
+        setting.title, setting.num_fed[1], BATCH_SIZE, games
       )
     elif name in before:
       settings[name] = before[name]

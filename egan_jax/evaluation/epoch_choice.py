@@ -1,48 +1,38 @@
 """Which epoch of a game to use, chosen without a test label.
 
 The game oscillates, so the epoch matters. Each rule here reads records of one game,
-a dict per epoch, made by `describe_epoch` from scores of training images alone:
-majority images held out from the game and, where some are left out, minority images
-it was not fed with. Rules are pure functions from records to an epoch; of epochs
-that are equally good they take the latest. docs/results.md compares them. The
-default, `after_steps`, needs no record: `find_decision_epoch` says it before a game.
+a dict per epoch, made by `describe_epoch` from scores of training images alone. Rules
+are pure functions from records to an epoch; of epochs that are equally good they take
+the latest. docs/results.md compares them. The default, `best_fed`, reads only what
+every game has: the images it is fed with.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from egan_jax.errors import UserError
-from egan_jax.evaluation import metrics
 from egan_jax.evaluation.checks import check_held_out_scores, check_share
 
 Records = Sequence[Mapping]
 
-# Updates after which a discriminator decides. Measured: docs/results.md, "Which epoch".
-DECISION_STEPS = 20
+# Images of a class that a game scores after every epoch, of those it is fed with.
+NUM_FED_SCORED = 1000
 
 
-def find_decision_epoch(
-  decision_steps: int, num_majority: int, batch_size: int, num_epochs: int
-) -> int:
-  """The epoch, from 1, whose discriminator decides, known before the game is played.
-
-  Args:
-    decision_steps: the first epoch that ends after this many updates decides, the
-      last one if none does; 0: the last one.
-    num_majority: majority images the game is fed with.
-    batch_size: of them per update.
-    num_epochs: of the game.
+def compute_auroc(minority: np.ndarray, majority: np.ndarray) -> float:
+  """How well scores `[n]` of the minority and `[m]` of the majority are apart.
 
   Raises:
-    UserError: decision_steps is negative.
+    ValueError: scores are not finite or not of one dimension.
+    UserError: there are none of a class.
   """
-  if decision_steps < 0:
-    raise UserError(f'decision_steps={decision_steps}: it must be at least 1, or 0')
-  steps_per_epoch = -(-num_majority // batch_size)
-  epoch = -(-decision_steps // steps_per_epoch)
-  return min(epoch or num_epochs, num_epochs)
+  minority = check_held_out_scores('minority', minority)
+  majority = check_held_out_scores('majority', majority)
+  is_majority = np.arange(len(minority) + len(majority)) >= len(minority)
+  return float(roc_auc_score(is_majority, np.concatenate([minority, majority])))
 
 
 def describe_epoch(
@@ -51,6 +41,7 @@ def describe_epoch(
   held_out: np.ndarray,
   previous_held_out: np.ndarray | None = None,
   left_out: np.ndarray | None = None,
+  fed: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict:
   """What training images say about one epoch.
 
@@ -60,33 +51,31 @@ def describe_epoch(
     held_out: scores `[m]` of majority images that did not train the discriminator.
     previous_held_out: those of the same images one epoch before, if there was one.
     left_out: scores `[k]` of minority images that the game was not fed with.
+    fed: scores of minority and of majority images that it was fed with, `[n]` and
+      `[m]`.
 
   Returns:
     `epoch`; `steps`; `false_positive_rate`, the share of held-out majority images with a
     score below 0; `rank_correlation` (Spearman's) of their scores with those one
     epoch before, 0 where one of the two ranks nothing; `left_out_auroc` of the left
-    out minority against the held-out majority images. None where the scores it
-    takes are missing.
+    out minority against the held-out majority images; `fed_auroc` of those the game
+    was fed with. None where the scores it takes are missing.
 
   Raises:
     ValueError: scores are not finite or not of one dimension.
     UserError: there are none.
   """
   held_out = check_held_out_scores('majority', held_out)
-  correlation = auroc = None
+  correlation = None
   if previous_held_out is not None:
     correlation = _correlate_ranks(held_out, np.asarray(previous_held_out))
-  if left_out is not None:
-    left_out = check_held_out_scores('minority', left_out)
-    is_minority = np.arange(len(left_out) + len(held_out)) < len(left_out)
-    scores = np.concatenate([left_out, held_out])
-    auroc = metrics.evaluate_scores(scores, is_minority)['auroc']
   return {
     'epoch': epoch,
     'steps': steps,
     'false_positive_rate': float(np.mean(held_out < 0)),
     'rank_correlation': correlation,
-    'left_out_auroc': auroc,
+    'left_out_auroc': None if left_out is None else compute_auroc(left_out, held_out),
+    'fed_auroc': None if fed is None else compute_auroc(*fed),
   }
 
 
@@ -95,7 +84,7 @@ def last(records: Records) -> int:
   return max(record['epoch'] for record in records)
 
 
-def after_steps(records: Records, steps: int = DECISION_STEPS) -> int:
+def after_steps(records: Records, steps: int = 20) -> int:
   """The first epoch that ends after so many updates, the last one if none does."""
   return min(
     (record['epoch'] for record in records if record['steps'] >= steps),
@@ -106,6 +95,15 @@ def after_steps(records: Records, steps: int = DECISION_STEPS) -> int:
 def most_stable(records: Records) -> int:
   """The epoch whose held-out scores rank the most like those of the epoch before."""
   return _best(records, 'rank_correlation', lambda value: value)
+
+
+def best_fed(records: Records) -> int:
+  """The epoch with the highest AUROC of the images the game is fed with.
+
+  No discriminator sees the minority images among them, only what the generator makes
+  of them. That it ranks these below the majority is what the game is played for.
+  """
+  return _best(records, 'fed_auroc', lambda value: value)
 
 
 def best_left_out(records: Records) -> int:
@@ -126,6 +124,7 @@ def nearest_false_positive_rate(records: Records, rate: float = 0.05) -> int:
 RULES: dict[str, Callable[[Records], int]] = {
   'last': last,
   'after_steps': after_steps,
+  'best_fed': best_fed,
   'most_stable': most_stable,
   'best_left_out': best_left_out,
   'nearest_false_positive_rate': nearest_false_positive_rate,

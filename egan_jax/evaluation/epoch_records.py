@@ -5,11 +5,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from egan_jax.errors import UserError
-from egan_jax.evaluation import metrics
+from egan_jax.evaluation import epoch_choice, metrics
 
 
 def check_finite(
-  epoch: int, active: np.ndarray, terms: Mapping[str, np.ndarray], scores: np.ndarray
+  epoch: int,
+  active: np.ndarray,
+  terms: Mapping[str, np.ndarray],
+  scores: Mapping[str, np.ndarray],
 ) -> None:
   """Stops a run whose losses or scores are not finite.
 
@@ -17,13 +20,14 @@ def check_finite(
     epoch: counted from 1.
     active: bool `[F]`, the folds that count.
     terms: loss terms `[F]` by name.
-    scores: test scores `[F, T]`.
+    scores: `[F, N]` by what they are of.
 
   Raises:
-    UserError: an active fold's are not; names the epoch, the fold and the term.
+    UserError: an active fold's are not; names the epoch, the fold and which.
   """
   finite = {f'{name} loss': np.isfinite(values) for name, values in terms.items()}
-  finite['test score'] = np.isfinite(scores).all(axis=1)
+  for name, values in scores.items():
+    finite[f'{name} score'] = np.isfinite(values).all(axis=1)
   for name, ok in finite.items():
     bad = np.flatnonzero(active & ~np.asarray(ok))
     if len(bad):
@@ -37,7 +41,7 @@ def make_records(
   epoch: int,
   active: np.ndarray,
   terms: Mapping[str, np.ndarray],
-  scores: np.ndarray,
+  scores: Mapping[str, np.ndarray],
   is_minority: np.ndarray,
 ) -> list[dict]:
   """One record per active fold; folds count from 0 and epochs from 1.
@@ -46,7 +50,8 @@ def make_records(
     epoch: counted from 1.
     active: bool `[F]`.
     terms: the loss terms `majority`, `generated` and `generator`, `[F]` each.
-    scores: test scores `[F, T]`.
+    scores: `test` `[F, T]`; `fed_minority` `[F, n]` and `fed_majority` `[F, m]`, of
+      images the game is fed with.
     is_minority: bool `[T]`.
   """
   terms = {name: np.asarray(values) for name, values in terms.items()}
@@ -54,7 +59,10 @@ def make_records(
     {
       'fold': int(fold),
       'epoch': epoch,
-      **metrics.evaluate_scores(scores[fold], is_minority),
+      **metrics.evaluate_scores(scores['test'][fold], is_minority),
+      'fed_auroc': epoch_choice.compute_auroc(
+        scores['fed_minority'][fold], scores['fed_majority'][fold]
+      ),
       'generator_loss': terms['generator'][fold],
       'discriminator_loss': terms['majority'][fold] + terms['generated'][fold],
       'discriminator_majority_loss': terms['majority'][fold],

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from egan_jax.evaluation import epoch_choice
 from egan_jax.evaluation.metrics import METRICS
 
 ORACLE_LABEL = 'oracle: epoch chosen on test labels'
-HONEST_LABEL = 'honest: epoch set beforehand, threshold 0, test labels read once'
+HONEST_LABEL = 'honest: epoch chosen on training images, threshold 0'
 ORACLE_STOP_LABEL = 'oracle: stopped at Nash equilibrium, read off test labels'
 
 
@@ -44,10 +45,33 @@ def find_last_epochs(records: Sequence[dict]) -> list[int]:
   return [int(epoch) for epoch in stack_curves(records, 'epoch')[:, -1]]
 
 
-def read_epoch(records: Sequence[dict], field: str, epoch: int) -> np.ndarray:
-  """One field of each fold `[F]` at an epoch, of a fold that stopped at its last."""
+def find_decision_epochs(
+  records: Sequence[dict], *, stopped_at_nash: bool = False
+) -> np.ndarray:
+  """The epoch `[F]` whose discriminator decides, in the order of the fold numbers.
+
+  Args:
+    records: metric records.
+    stopped_at_nash: whether folds stop at Nash equilibrium. Then the last decides,
+      and else the one that `epoch_choice.best_fed` chooses.
+  """
+  if stopped_at_nash:
+    return np.array(find_last_epochs(records))
+  folds = sorted({record['fold'] for record in records})
+  return np.array(
+    [
+      epoch_choice.best_fed([record for record in records if record['fold'] == fold])
+      for fold in folds
+    ]
+  )
+
+
+def read_epochs(
+  records: Sequence[dict], field: str, epochs: Sequence[int]
+) -> np.ndarray:
+  """One field of each fold `[F]`, each at its own epoch of `epochs` `[F]`."""
   curves = stack_curves(records, field)
-  return curves[:, min(epoch, curves.shape[1]) - 1]
+  return curves[np.arange(len(curves)), np.asarray(epochs) - 1]
 
 
 def paper_protocol(records: Sequence[dict]) -> dict:
@@ -77,31 +101,27 @@ def paper_protocol(records: Sequence[dict]) -> dict:
   }
 
 
-def honest_protocol(
-  records: Sequence[dict], decision_epoch: int, *, selected_on_test_labels: bool = False
-) -> dict:
-  """The figures one may quote: an epoch that was set beforehand, score < 0.
+def honest_protocol(records: Sequence[dict], *, stopped_at_nash: bool = False) -> dict:
+  """The figures one may quote: `find_decision_epochs`, score < 0.
 
   Args:
     records: metric records.
-    decision_epoch: as of `epoch_choice.find_decision_epoch`; a fold that stopped
-      before it is judged by its last one.
-    selected_on_test_labels: whether test labels chose the last epoch, as in a run
-      that stops at Nash equilibrium. The label then says oracle.
+    stopped_at_nash: whether folds stop at Nash equilibrium: test labels chose the
+      last epoch then, and the label says oracle.
 
   Returns:
     `label`, `selected_on_test_labels`, `num_folds`, `epochs` (one per fold) and
     `metrics`: for each of `METRICS` the `mean`, `std` (n - 1; None for one fold),
     `min` and `max` over folds.
   """
-  epochs = read_epoch(records, 'epoch', decision_epoch)
+  epochs = find_decision_epochs(records, stopped_at_nash=stopped_at_nash)
   return {
-    'label': ORACLE_STOP_LABEL if selected_on_test_labels else HONEST_LABEL,
-    'selected_on_test_labels': selected_on_test_labels,
+    'label': ORACLE_STOP_LABEL if stopped_at_nash else HONEST_LABEL,
+    'selected_on_test_labels': stopped_at_nash,
     'num_folds': len(epochs),
     'epochs': [int(epoch) for epoch in epochs],
     'metrics': {
-      name: _summarise(read_epoch(records, name, decision_epoch)) for name in METRICS
+      name: _summarise(read_epochs(records, name, epochs)) for name in METRICS
     },
   }
 

@@ -14,7 +14,7 @@ from egan_jax.evaluation.metrics import constant_predictor_floor
 from egan_jax.evaluation.protocols import (
   ORACLE_LABEL,
   find_last_epochs,
-  read_epoch,
+  read_epochs,
   stack_curves,
 )
 from egan_jax.reporting import plotting
@@ -77,22 +77,27 @@ def draw_correct_counts(records: Sequence[dict], path: str | os.PathLike) -> Non
 
 
 def draw_precision_recall_f1(
-  records: Sequence[dict], path: str | os.PathLike, *, decision_epoch: int, label: str
+  records: Sequence[dict],
+  path: str | os.PathLike,
+  *,
+  decision_epochs: Sequence[int],
+  label: str,
 ) -> None:
   """Precision, recall and F1 of the minority per epoch (paper Fig. 4).
 
-  A ring marks each curve's best epoch, the paper's oracle figure, a dot the one that
-  decides; a dashed line the F1 of "always minority".
+  A ring marks each curve's best epoch, the paper's oracle figure, a dot each fold at
+  the epoch that decides; a dashed line the F1 of "always minority".
 
   Args:
     records: metric records.
     path: of the PNG.
-    decision_epoch: as of `honest_protocol`.
+    decision_epochs: the `epochs` of `honest_protocol`.
     label: its label.
   """
+  dots = f'decision (dot{", one per fold" if len(decision_epochs) > 1 else ""})'
   axes = plotting.new_axes(
     'Precision, recall and F1 of the minority class',
-    f'{_describe_curves(records)}\nbest (ring) = {ORACLE_LABEL}\ndecision (dot) = {label}',
+    f'{_describe_curves(records)}\nbest (ring) = {ORACLE_LABEL}\n{dots} = {label}',
   )
   lines = [
     ('precision', 'precision', plotting.PURPLE),
@@ -103,13 +108,13 @@ def draw_precision_recall_f1(
     curves = stack_curves(records, field)
     mean = curves.mean(axis=0)
     best = int(mean.argmax())
-    decided = read_epoch(records, field, decision_epoch).mean()
-    name = f'{name}: best {mean[best]:.2f} at epoch {best + 1}, decision {decided:.2f}'
+    decided = read_epochs(records, field, decision_epochs)
+    name = f'{name}: best {mean[best]:.2f} at epoch {best + 1}, decision {decided.mean():.2f}'
     plotting.draw_curve(axes, curves, color, name)
     axes.plot(
       best + 1, mean[best], 'o', color=color, mfc='white', ms=9, mew=2, zorder=4
     )
-    axes.plot(min(decision_epoch, len(mean)), decided, 'o', color=color, zorder=5)
+    axes.plot(decision_epochs, decided, 'o', color=color, ms=5, zorder=5)
   floor = constant_predictor_floor(*_count_test_images(records))['f1']
   name = f'F1 of always minority: {floor:.2f}'
   axes.axhline(floor, color=MUTED, linestyle=plotting.DASHED, label=name)
@@ -121,7 +126,11 @@ def draw_precision_recall_f1(
 
 
 def draw_confusion_matrix(
-  records: Sequence[dict], path: str | os.PathLike, *, decision_epoch: int, label: str
+  records: Sequence[dict],
+  path: str | os.PathLike,
+  *,
+  decision_epochs: Sequence[int],
+  label: str,
 ) -> None:
   """The confusion matrix at each fold's decision epoch (as in paper Tables 1, 2).
 
@@ -131,11 +140,11 @@ def draw_confusion_matrix(
   Args:
     records: metric records.
     path: of the PNG.
-    decision_epoch: as of `honest_protocol`.
+    decision_epochs: the `epochs` of `honest_protocol`.
     label: its label.
   """
   minority, majority = (
-    read_epoch(records, f'{of_class}_correct', decision_epoch).mean()
+    read_epochs(records, f'{of_class}_correct', decision_epochs).mean()
     for of_class in ('minority', 'majority')
   )
   totals = _count_test_images(records)

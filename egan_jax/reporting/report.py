@@ -12,7 +12,6 @@ from egan_jax.reporting import figures, run_files
 
 def summarise(
   records: list[dict],
-  decision_epoch: int,
   nash_threshold: int,
   stopped_at_nash: bool,
   folds_per_seed: int,
@@ -21,7 +20,6 @@ def summarise(
 
   Args:
     records: metric records of all folds and epochs.
-    decision_epoch: of `protocols.honest_protocol`.
     nash_threshold: of `nash.is_at_nash`.
     stopped_at_nash: whether folds stopped there: then test labels chose the last
       epoch, and its figures are an oracle's too.
@@ -32,9 +30,7 @@ def summarise(
   def describe(of_folds: list[dict]) -> dict:
     return {
       'paper': protocols.paper_protocol(of_folds),
-      'honest': protocols.honest_protocol(
-        of_folds, decision_epoch, selected_on_test_labels=stopped_at_nash
-      ),
+      'honest': protocols.honest_protocol(of_folds, stopped_at_nash=stopped_at_nash),
     }
 
   by_seed = defaultdict(list)
@@ -53,26 +49,26 @@ def summarise(
 def draw_figures(
   folder: Path,
   records: list[dict],
-  decision_epoch: int,
+  stopped_at_nash: bool,
   scores: np.ndarray,
   is_minority: np.ndarray,
   minority_images: np.ndarray,
   generated_images: np.ndarray,
-  label: str,
 ) -> None:
   """All figures of a run.
 
   Args:
     folder: where the PNGs go.
     records: metric records of all folds and epochs.
-    decision_epoch: the one whose discriminators decide.
-    scores: `[F, T]`, their test scores.
+    stopped_at_nash: as of `summarise`.
+    scores: `[F, T]`, test scores of the discriminators that decide.
     is_minority: bool `[T]`.
     minority_images: uint8 `[F, n, H, W, 3]`.
     generated_images: `[F, n, 32, 32, 3]` in [0, 1], what came of them.
-    label: of the protocol that epoch falls under.
   """
-  decision = {'decision_epoch': decision_epoch, 'label': label}
+  honest = protocols.honest_protocol(records, stopped_at_nash=stopped_at_nash)
+  label = honest['label']
+  decision = {'decision_epochs': honest['epochs'], 'label': label}
   figures.draw_losses(records, folder / 'losses.png')
   figures.draw_correct_counts(records, folder / 'correct_counts.png')
   figures.draw_precision_recall_f1(

@@ -9,7 +9,7 @@ from scipy import stats
 
 from egan_jax.evaluation import epoch_choice, metrics, thresholds
 from egan_jax.reporting import plotting, run_files
-from experiments.paper import epoch_steps, rendering
+from experiments.paper import rendering
 
 RESULTS = Path(__file__).parents[1] / 'results'
 NAME = 'epoch_rules'
@@ -31,27 +31,22 @@ _COMPARED = (
 
 
 def judge(
-  title: str,
-  dataset: str,
-  num_majority: int,
-  batch_size: int,
-  games: Mapping[int, Path],
+  title: str, num_majority: int, batch_size: int, games: Mapping[int, Path]
 ) -> dict:
   """What every rule's epochs come to on the test sets of all games.
 
   Args:
     title: of the setting.
-    dataset: it is of.
     num_majority: majority images the games were fed with.
     batch_size: of them per update.
     games: the file of each seed, as `experiments.epoch_rules.play` made it.
 
   Returns:
     By rule the values `[games]` per threshold and metric and the chosen epochs; the
-    same of the oracle; AUROC by number of updates; the mean curves of the first seed
-    for the figure; and where that one was played.
+    same of the oracle; the mean curves of the first seed for the figure; and where
+    that one was played.
   """
-  rules, by_steps, seconds, curves, environment = {}, {}, {}, None, None
+  rules, seconds, curves, environment = {}, {}, None, None
   steps_per_epoch = -(-num_majority // batch_size)
   for seed, path in games.items():
     with np.load(path) as file:
@@ -60,22 +55,15 @@ def judge(
     for fold in range(arrays['test'].shape[2]):
       for name, values in _judge_game(arrays, fold, steps_per_epoch).items():
         _append(rules.setdefault(name, {}), values)
-    sweep = epoch_steps.measure(
-      arrays['test'][0], arrays['is_minority'], batch_size, num_majority
-    )
-    for steps, values in sweep.items():
-      by_steps.setdefault(steps, []).extend(values)
     curves = curves or _describe_curves(arrays)
     environment = environment or json.loads(str(arrays['environment']))
   return {
     'title': title,
-    'dataset': dataset,
     'seeds': sorted(games),
     'seconds': seconds,
     'num_epochs': arrays['test'].shape[1],
     'num_games': len(rules[_BASE]['epoch']),
     'environment': environment,
-    'by_steps': by_steps,
     'rules': rules,
     'against_last': {
       name: _compare(values, rules[_BASE])
@@ -87,7 +75,11 @@ def judge(
 
 
 def describe_records(
-  held_out: np.ndarray, left_out: np.ndarray, steps_per_epoch: int
+  held_out: np.ndarray,
+  left_out: np.ndarray,
+  fed_minority: np.ndarray,
+  fed_majority: np.ndarray,
+  steps_per_epoch: int,
 ) -> list[dict]:
   """Records of `epoch_choice` from scores `[epochs, images]` of one game."""
   return [
@@ -97,6 +89,7 @@ def describe_records(
       held_out[index],
       held_out[index - 1] if index else None,
       left_out[index],
+      (fed_minority[index], fed_majority[index]),
     )
     for index in range(len(held_out))
   ]
@@ -109,10 +102,11 @@ def _judge_game(
   is_minority = arrays['is_minority']
   judged = {}
   for index, prefix in enumerate(PREFIXES):
-    held_out, left_out, test = (
-      arrays[name][index, :, fold] for name in ('held_out', 'left_out', 'test')
+    held_out, test, *others = (
+      arrays[name][index, :, fold]
+      for name in ('held_out', 'test', 'left_out', 'fed_minority', 'fed_majority')
     )
-    records = describe_records(held_out, left_out, steps_per_epoch)
+    records = describe_records(held_out, *others, steps_per_epoch)
     for rule in epoch_choice.RULES:
       epoch = epoch_choice.choose(rule, records)
       judged[prefix + rule] = {
@@ -231,7 +225,6 @@ def render(result: dict) -> str:
         for name in _list_rules()
       ]
       parts.append(rendering.markdown_table(head, rows))
-    parts.append(epoch_steps.render(settings))
   parts += [
     f'{_render_setting(setting)}\n\n![{setting["title"]}]({NAME}_{name}.png)'
     for name, setting in settings.items()

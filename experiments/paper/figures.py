@@ -135,7 +135,7 @@ def measure_no_pretraining(
       train.train_and_evaluate(config, str(run))
     if summary := workdir.read_summary(run):
       measured[head] = runs.describe(
-        run_files.read_records(run / workdir.METRICS), summary, config
+        run_files.read_records(run / workdir.METRICS), summary
       )
   return measured
 

@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-import ml_collections
 import numpy as np
 
 from egan_jax import train, workdir
 from egan_jax.errors import UserError
-from egan_jax.evaluation import epoch_choice, protocols
+from egan_jax.evaluation import protocols
 from egan_jax.evaluation.metrics import METRICS
 from egan_jax.reporting import run_files
 from experiments.paper.cells import Cell, make_config
@@ -43,8 +42,8 @@ def read(cell: Cell, seed: int, runs: Path) -> dict | None:
 
   Returns:
     `oracle` (`protocols.paper_protocol`); `honest`, each metric and count at the
-    decision epoch as a list over folds; `decision_epoch`; `first_fold`, the counts of fold 0 at its best F1,
-    an oracle's; `curves`, means over folds; `seconds`; `environment`.
+    decision epoch, and that `epoch`, as a list over folds; `first_fold`, the counts of
+    fold 0 at its best F1, an oracle's; `curves`, means over folds; `seconds`; `environment`.
 
   Raises:
     UserError: the folder holds a run of something else.
@@ -55,25 +54,20 @@ def read(cell: Cell, seed: int, runs: Path) -> dict | None:
     return None
   _check(folder, cell, seed)
   records = run_files.read_records(folder / workdir.METRICS)
-  return describe(records, summary, make_config(cell, seed, ''))
+  return describe(records, summary)
 
 
-def describe(
-  records: list[dict], summary: dict, config: ml_collections.ConfigDict
-) -> dict:
+def describe(records: list[dict], summary: dict) -> dict:
   """`read` of a run's records and summary."""
-  decision_epoch = epoch_choice.find_decision_epoch(
-    config.decision_steps, config.num_majority, config.batch_size, config.num_epochs
-  )
+  epochs = protocols.find_decision_epochs(records)
   decided = {
-    name: protocols.read_epoch(records, name, decision_epoch)
-    for name in (*METRICS, *COUNTS)
+    name: protocols.read_epochs(records, name, epochs)
+    for name in ('epoch', *METRICS, *COUNTS)
   }
   fold = [record for record in records if record['fold'] == 0]
   best = max(fold, key=lambda record: record['f1'])
   return {
     'oracle': protocols.paper_protocol(records),
-    'decision_epoch': decision_epoch,
     'honest': {name: values.tolist() for name, values in decided.items()},
     'first_fold': {name: best[name] for name in ('epoch', 'f1', *COUNTS)},
     'curves': {

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from egan_jax.evaluation.epoch_choice import DECISION_STEPS
 from egan_jax.evaluation.metrics import constant_predictor_floor
 
 FIELDS = ('precision', 'recall', 'f1', 'balanced_accuracy', 'auroc')
 ORACLE = 'eGAN, paper protocol (oracle)'
-HONEST = f'eGAN, honest (after {DECISION_STEPS} steps, threshold 0)'
+HONEST = 'eGAN, honest (epoch by training images, threshold 0)'
 FLOOR = 'always minority'
 BEST_RIVAL = 'best rival: {name}'
 

@@ -142,7 +142,10 @@ def expected(setting):
     setting.states,
   )
   score = jax.jit(steps.score_folds, static_argnums=2)
-  return states, terms, score(states.discriminator, setting.majority, 512)
+  scores = score(states.discriminator, setting.majority, 512)
+  score_own = jax.jit(jax.vmap(steps.score, (0, 0, None)), static_argnums=2)
+  fed = score_own(states.discriminator, setting.minority, 512), scores
+  return states, terms, scores, fed
 
 
 class Played(NamedTuple):
@@ -173,9 +176,14 @@ def _play(setting, layout):
       setting.keys,
       BATCH,
     )
-    score = compiled_steps.compile_score(layout, states.discriminator, setting.majority)
+    network = states.discriminator
+    score = compiled_steps.compile_score(layout, network, setting.majority)
+    score_fed = compiled_steps.compile_score_fed(
+      layout, network, setting.minority, setting.majority
+    )
   states, terms = setting.train(train_epoch, states)
-  result = layout.gather((states, terms, score(states.discriminator)))
+  network = states.discriminator
+  result = layout.gather((states, terms, score(network), score_fed(network)))
   return Played(result, programs[0])
 
 

@@ -19,9 +19,9 @@ _NOTES_ON_RATIOS = (
   'paper (oracle) and eGAN, paper protocol (oracle): each metric has its own best epoch'
   ' of the mean over five folds, chosen on test labels; ± over seeds.',
   'Honest lines and rivals: mean ± standard deviation over games (folds of all seeds).',
-  'After how many steps the honest game decides is a constant that was chosen with test'
-  ' labels of four data sets in view, CIFAR-10 and the same seeds among them; what each'
-  ' would get from the others alone stands under "Which epoch".',
+  'Each honest game decides at its own epoch, which may be better than any epoch is for'
+  ' the mean over five folds: the honest line can stand above the oracle. "Not measured"'
+  ' there: the games were played before the epoch was chosen as it is now.',
   'The best rival is the one with the highest balanced accuracy on the test set, so it is'
   ' a pick on test labels too; all of them stand in the tables of rivals below, each'
   ' judged at the threshold that 95% of held-out majority images pass. What eGAN makes of'

@@ -13,9 +13,14 @@ FLOOR = 'always minority'
 BEST_RIVAL = 'best rival: {name}'
 
 
-def pool_folds(runs: dict[str, dict], part: str, field: str) -> list[float]:
-  """A value per game, seed after seed."""
-  return [value for run in runs.values() for value in run[part][field]]
+def pool_folds(runs: dict[str, dict], field: str) -> list[float]:
+  """A value per game where it decides, seed after seed.
+
+  Runs that were played before the epoch was chosen as it is now have none.
+  """
+  return [
+    value for run in runs.values() for value in run.get('honest', {}).get(field, [])
+  ]
 
 
 def summarise(cell: dict) -> dict[str, dict[str, list[float]]]:
@@ -31,7 +36,8 @@ def summarise(cell: dict) -> dict[str, dict[str, list[float]]]:
       field: [run['oracle']['metrics'][field]['mean'] for run in runs.values()]
       for field in FIELDS
     }
-    lines[HONEST] = {field: pool_folds(runs, 'honest', field) for field in FIELDS}
+    if pool_folds(runs, 'f1'):
+      lines[HONEST] = {field: pool_folds(runs, field) for field in FIELDS}
   if best := find_best_rival(cell):
     lines[BEST_RIVAL.format(name=best)] = summarise_rivals(cell)[best]
   if totals := count_test_images(cell):
@@ -69,8 +75,7 @@ def find_best_rival(cell: dict) -> str | None:
 def count_test_images(cell: dict) -> tuple[int, int] | None:
   """Test images of the minority and the majority, where anything was measured."""
   for run in cell['runs'].values():
-    counts = run['honest']
-    return int(counts['minority_total'][0]), int(counts['majority_total'][0])
+    return run['first_fold']['minority_total'], run['first_fold']['majority_total']
   for table in cell['rivals'].values():
     counts = next(iter(table.values()))
     return counts['minority_total'][0], counts['majority_total'][0]

@@ -72,11 +72,14 @@ def cells_of(values: dict[str, list[float]]) -> list[str]:
 
 def rows_of(cell: dict | None, first: str) -> list[list[str]]:
   lines = summaries.summarise(cell) if cell else {}
+  why = [rendering.NOT_MEASURED] * len(FIELDS)
   if summaries.ORACLE not in lines:
-    why = [rendering.NOT_MEASURED] * len(FIELDS)
     lines = {'eGAN': None, **lines}
     if cell and cell['estimated_seconds']:
       why[0] += f' (about {cell["estimated_seconds"] / 60:.0f} min a seed)'
+  elif summaries.HONEST not in lines:
+    oracle = lines.pop(summaries.ORACLE)
+    lines = {summaries.ORACLE: oracle, summaries.HONEST: None, **lines}
   return [
     [first, name, *(why if values is None else cells_of(values))]
     for name, values in lines.items()
@@ -106,8 +109,7 @@ def count_rows(cell: dict, totals) -> dict[str, tuple[list[float], list[float]]]
     name = f'eGAN, oracle: fold 0 of seed {seed}, epoch {first["epoch"]}'
     counts[name] = [first['minority_correct']], [first['majority_correct']]
     counts[summaries.HONEST] = tuple(
-      summaries.pool_folds(runs, 'honest', f'{kind}_correct')
-      for kind in ('minority', 'majority')
+      summaries.pool_folds(runs, f'{kind}_correct') for kind in ('minority', 'majority')
     )
   else:
     counts['eGAN'] = [], []

@@ -7,6 +7,7 @@ from egan_jax.errors import UserError
 from egan_jax.evaluation import epoch_choice
 
 FIELDS = {
+  'best_fed': 'fed_auroc',
   'most_stable': 'rank_correlation',
   'best_left_out': 'left_out_auroc',
   'nearest_false_positive_rate': 'false_positive_rate',
@@ -23,10 +24,12 @@ def make_records(values, field):
 
 def make_scores(seed, num_epochs=6):
   rng = np.random.default_rng(seed)
-  return rng.normal(size=(num_epochs, 30)), rng.normal(size=(num_epochs, 3)) - 1
+  held_out, fed_majority = rng.normal(size=(2, num_epochs, 30))
+  left_out, fed_minority = rng.normal(size=(2, num_epochs, 3)) - 1
+  return held_out, left_out, fed_minority, fed_majority
 
 
-def describe(held_out, left_out):
+def describe(held_out, left_out, fed_minority, fed_majority):
   return [
     epoch_choice.describe_epoch(
       epoch + 1,
@@ -34,6 +37,7 @@ def describe(held_out, left_out):
       held_out[epoch],
       held_out[epoch - 1] if epoch else None,
       left_out[epoch],
+      (fed_minority[epoch], fed_majority[epoch]),
     )
     for epoch in range(len(held_out))
   ]
@@ -43,6 +47,7 @@ def describe(held_out, left_out):
   ('rule', 'values', 'expected'),
   [
     ('most_stable', [None, 0.2, 0.9, 0.4], 3),
+    ('best_fed', [0.4, 0.9, 0.9, 0.8], 3),
     ('best_left_out', [0.4, 0.9, 0.9, 0.8], 3),  # the later of equals
     ('nearest_false_positive_rate', [0.5, 0.01, 0.09, 0.0], 3),
     ('nearest_false_positive_rate', [0.06, 0.5, 0.051], 3),
@@ -63,18 +68,10 @@ def test_last_is_the_last():
 @pytest.mark.parametrize(
   ('steps', 'expected'), [(1, 1), (3, 1), (4, 2), (9, 3), (10, 3), (99, 3)]
 )
-def test_after_steps_is_what_is_known_before_the_game(steps, expected):
-  """Three epochs of three steps each: 10 or 12 images, 4 at a time."""
+def test_after_steps_is_the_first_epoch_that_ends_after_them(steps, expected):
+  """Three epochs of three steps each."""
   records = make_records([0.1, 0.2, 0.3], 'left_out_auroc')
   assert epoch_choice.after_steps(records[::-1], steps) == expected
-  for num_majority in (10, 12):
-    assert epoch_choice.find_decision_epoch(steps, num_majority, 4, 3) == expected
-
-
-def test_zero_steps_are_the_last_epoch():
-  assert epoch_choice.find_decision_epoch(0, 5000, 128, 100) == 100
-  with pytest.raises(UserError, match='decision_steps=-1: it must be at least 1, or 0'):
-    epoch_choice.find_decision_epoch(-1, 5000, 128, 100)
 
 
 @pytest.mark.parametrize('rule', FIELDS)
@@ -91,14 +88,16 @@ def test_a_rule_reads_its_own_field_and_no_other(rule):
 
 @pytest.mark.parametrize('seed', range(5))
 def test_records_against_what_they_are_by_definition(seed):
-  held_out, left_out = make_scores(seed)
-  first, *others = describe(held_out, left_out)
+  held_out, left_out, fed_minority, fed_majority = scores = make_scores(seed)
+  first, *others = describe(*scores)
   assert first['rank_correlation'] is None
   for epoch, record in enumerate(others, start=1):
     ranks = [np.argsort(np.argsort(held_out[e])) for e in (epoch - 1, epoch)]
     assert record['rank_correlation'] == pytest.approx(np.corrcoef(*ranks)[0, 1])
     below = left_out[epoch][:, None] < held_out[epoch]
     assert record['left_out_auroc'] == pytest.approx(below.mean())
+    below = fed_minority[epoch][:, None] < fed_majority[epoch]
+    assert record['fed_auroc'] == pytest.approx(below.mean())
     assert record['false_positive_rate'] == (held_out[epoch] < 0).mean()
 
 
@@ -125,13 +124,23 @@ def test_records_are_plain_numbers():
     'false_positive_rate': 0.5,
     'rank_correlation': None,
     'left_out_auroc': 0.5,
+    'fed_auroc': None,
   }
+
+
+def test_auroc_counts_ties_half_and_takes_one_image():
+  assert epoch_choice.compute_auroc(np.zeros(1), np.array([1.0, 0.0, -1.0])) == 0.5
+  assert epoch_choice.compute_auroc(np.array([-3.0]), np.array([-2.0])) == 1
+  with pytest.raises(ValueError, match='finite'):
+    epoch_choice.compute_auroc(np.array([np.nan]), np.zeros(2))
 
 
 def test_what_cannot_be_chosen_says_why():
   records = [epoch_choice.describe_epoch(1, 3, np.ones(3))]
   with pytest.raises(UserError, match='no epoch has a left out auroc to choose by'):
     epoch_choice.choose('best_left_out', records)
+  with pytest.raises(UserError, match='no epoch has a fed auroc to choose by'):
+    epoch_choice.choose('best_fed', records)
   with pytest.raises(UserError, match=r"unknown rule 'best': choose one of last, "):
     epoch_choice.choose('best', records)
   with pytest.raises(UserError, match='rate=1'):

@@ -8,17 +8,28 @@ import pytest
 from egan_jax.evaluation.metrics import METRICS
 from egan_jax.evaluation.nash import find_nash_epochs, is_at_nash
 from egan_jax.evaluation.protocols import (
+  find_decision_epochs,
   find_last_epochs,
   honest_protocol,
   paper_protocol,
+  read_epochs,
   stack_curves,
 )
 
 
-def make_records(curves):
-  """Records in which every metric of fold f follows `curves[f]`."""
+def make_records(curves, decision_epoch=None):
+  """Records in which every metric of fold f follows `curves[f]`.
+
+  The games rank the images they are fed with best at the decision epoch, by default
+  the last: the nearer to it, the better.
+  """
   return [
-    {'fold': fold, 'epoch': epoch, **dict.fromkeys(METRICS, value)}
+    {
+      'fold': fold,
+      'epoch': epoch,
+      **dict.fromkeys(METRICS, value),
+      'fed_auroc': 1 - abs(epoch - (decision_epoch or len(curve))) / 100,
+    }
     for fold, curve in enumerate(curves)
     for epoch, value in enumerate(curve, start=1)
   ]
@@ -61,8 +72,8 @@ def test_paper_protocol_takes_the_first_of_equal_epochs_and_each_metric_its_own(
   [(1, [1, 1], [0.9, 0.8]), (3, [2, 3], [0.2, 0.6]), (9, [2, 3], [0.2, 0.6])],
 )
 def test_honest_protocol_reads_one_epoch_of_each_fold(decision_epoch, epochs, values):
-  records = make_records([[0.9, 0.2], [0.8, 0.9, 0.6]])
-  result = honest_protocol(records, decision_epoch)
+  records = make_records([[0.9, 0.2], [0.8, 0.9, 0.6]], decision_epoch)
+  result = honest_protocol(records)
   assert result['metrics']['f1'] == pytest.approx(
     {
       'mean': np.mean(values),
@@ -73,11 +84,13 @@ def test_honest_protocol_reads_one_epoch_of_each_fold(decision_epoch, epochs, va
   )
   assert result['epochs'] == epochs
   assert result['num_folds'] == 2
-  assert result['label'].startswith('honest: epoch set beforehand, threshold 0')
+  assert result['label'].startswith('honest: epoch chosen on training images')
 
 
 def test_a_run_that_stops_on_test_labels_is_not_called_honest():
-  result = honest_protocol(make_records([[0.5]]), 1, selected_on_test_labels=True)
+  records = make_records([[0.5, 0.6], [0.7]], decision_epoch=1)
+  result = honest_protocol(records, stopped_at_nash=True)
+  assert result['epochs'] == [2, 1]
   assert result['selected_on_test_labels'] is True
   assert result['label'].startswith('oracle: ')
   assert 'honest' not in result['label']
@@ -85,7 +98,7 @@ def test_a_run_that_stops_on_test_labels_is_not_called_honest():
 
 def test_one_fold_has_no_spread():
   records = make_records([[0.5, 0.6]])
-  for result in (paper_protocol(records), honest_protocol(records, 2)):
+  for result in (paper_protocol(records), honest_protocol(records)):
     assert result['metrics']['f1']['std'] is None
 
 
@@ -93,16 +106,25 @@ def test_one_fold_has_no_spread():
 def test_oracle_is_never_below_honest(seed):
   rng = np.random.default_rng(seed)
   curves = [rng.random(rng.integers(1, 20)) for _ in range(rng.integers(1, 6))]
-  records = make_records(curves)
-  rng.shuffle(records)  # the order of the lines means nothing
   epoch = int(rng.integers(1, 25))
-  oracle, honest = paper_protocol(records), honest_protocol(records, epoch)
+  records = make_records(curves, epoch)
+  rng.shuffle(records)  # the order of the lines means nothing
+  oracle, honest = paper_protocol(records), honest_protocol(records)
   for name in METRICS:
     assert oracle['metrics'][name]['mean'] >= honest['metrics'][name]['mean']
   assert honest['metrics']['f1']['mean'] == pytest.approx(
     np.mean([curve[:epoch][-1] for curve in curves])
   )
   json.dumps([oracle, honest], allow_nan=False)
+
+
+def test_every_fold_decides_at_its_own_epoch():
+  records = make_records([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
+  for record, fed_auroc in zip(records, [0.9, 0.8, 0.9, 0.7, 0.8, 0.7], strict=True):
+    record['fed_auroc'] = fed_auroc
+  epochs = find_decision_epochs(records)
+  assert epochs.tolist() == [3, 2]  # of equals the later
+  assert read_epochs(records, 'f1', epochs).tolist() == [0.3, 0.5]
 
 
 def test_stopped_folds_keep_their_last_value():

@@ -11,8 +11,7 @@ from egan_jax import rivals
 from egan_jax.data import sources
 from egan_jax.evaluation import epoch_choice, thresholds
 from experiments import epoch_rules
-from experiments.paper import epoch_report, epoch_steps
-from experiments.paper.epoch_steps import STEPS
+from experiments.paper import epoch_report
 
 NUM_EPOCHS = 3
 ENVIRONMENT = {
@@ -63,6 +62,9 @@ def write(folder, arrays):
 def test_no_test_label_reaches_an_epoch_or_a_threshold(played, tmp_path, monkeypatch):
   arrays, labels = played
   assert arrays['test'].shape == (2, NUM_EPOCHS, 5, len(labels))
+  # A fifth of 5 and of 100 images is held back.
+  assert arrays['fed_minority'].shape == (2, NUM_EPOCHS, 5, 4)
+  assert arrays['fed_majority'].shape == (2, NUM_EPOCHS, 5, 80)
   cuts = []
   target_specificity = thresholds.target_specificity
 
@@ -75,7 +77,7 @@ def test_no_test_label_reaches_an_epoch_or_a_threshold(played, tmp_path, monkeyp
   def judge(name, labels):
     cuts.clear()
     path = write(tmp_path / name, {**arrays, 'is_minority': labels})
-    judged = epoch_report.judge('digits', 'digits', 80, 128, {0: path})
+    judged = epoch_report.judge('digits', 80, 128, {0: path})
     return judged['rules'], tuple(cuts)
 
   shuffled = np.random.default_rng(0).permutation(labels)
@@ -123,12 +125,14 @@ def judged(tmp_path):
   arrays = {
     'held_out': rng.normal(size=(2, 4, 5, 40)),
     'left_out': rng.normal(size=(2, 4, 5, 2)),
+    'fed_minority': rng.normal(size=(2, 4, 5, 3)),
+    'fed_majority': rng.normal(size=(2, 4, 5, 20)),
     'test': rng.normal(size=(2, 4, 5, 30)),
     'is_minority': np.arange(30) < 15,
     'seconds': np.array(2.0),
     'environment': np.array(json.dumps(ENVIRONMENT)),
   }
-  return epoch_report.judge('noise', 'noise', 24, 8, {0: write(tmp_path, arrays)})
+  return epoch_report.judge('noise', 24, 8, {0: write(tmp_path, arrays)})
 
 
 def test_the_report_is_written_and_names_every_rule(judged, tmp_path, monkeypatch):
@@ -149,7 +153,7 @@ def test_data_sets_stand_side_by_side_and_survive_being_stored(
   judged, tmp_path, monkeypatch
 ):
   monkeypatch.setattr(epoch_report, 'RESULTS', tmp_path)
-  other = {**judged, 'title': 'other noise', 'dataset': 'other'}
+  other = {**judged, 'title': 'other noise'}
   result = {'command': 'c', 'settings': {'noise': judged, 'other': other}}
   epoch_report.write(result)
   text = (tmp_path / 'epoch_rules.md').read_text()
@@ -161,31 +165,6 @@ def test_data_sets_stand_side_by_side_and_survive_being_stored(
   # A report of nothing new says the same of what was reported before.
   epoch_report.write({'command': 'c', 'settings': epoch_report.read()})
   assert (tmp_path / 'epoch_rules.md').read_text() == text
-
-
-def test_steps_are_chosen_on_other_data_sets_alone():
-  def make(dataset, best):
-    values = {str(steps): [0.5, 0.5 + 0.1 * (steps == best)] for steps in STEPS}
-    return {'title': dataset, 'dataset': dataset, 'by_steps': values}
-
-  settings = {'a': make('x', 10), 'b': make('x', 20), 'c': make('y', 320)}
-  assert epoch_steps.choose_by_others(settings) == {'a': '320', 'b': '320', 'c': '10'}
-  text = epoch_steps.render(settings)
-  assert '| 10 | 0.550 ± 0.071 | 0.500 ± 0.000 | 0.500 ± 0.000 |' in text
-  chosen = text.splitlines()[-1]
-  assert chosen.startswith('| chosen on the other data sets | 0.500 ± 0.000 (320) |')
-
-
-def test_steps_choose_the_epoch_they_end_in():
-  """Four epochs of three steps; in epoch e all of game g's images are right or wrong."""
-  labels = np.arange(6) < 3
-  right = np.where(labels, -1.0, 1.0)
-  test = np.stack([[-right], [right], [-right], [right]])
-  measured = epoch_steps.measure(test, labels, batch_size=8, num_majority=24)
-  assert {steps: values[0] for steps, values in measured.items()} == {
-    **{'1': 0.0, '0': 1.0},
-    **dict.fromkeys(('10', '20', '40', '80', '160', '320'), 1.0),
-  }
 
 
 def test_games_are_found_by_seed(tmp_path):

@@ -18,6 +18,7 @@ from experiments.paper import (
   runs,
   store,
   summaries,
+  table_rows,
   writing,
 )
 from experiments.paper.cells import (
@@ -49,6 +50,7 @@ def make_records(seed, num_epochs=4, num_folds=5):
       'fold': fold,
       'epoch': epoch,
       **metrics.evaluate_scores(rng.normal(size=40) - is_minority, is_minority),
+      'fed_auroc': float(rng.random()),
       'generator_loss': 1.0,
       'discriminator_loss': 2.0,
     }
@@ -185,9 +187,13 @@ def test_a_finished_run_is_not_played_again_and_a_missing_one_is(tmp_path, monke
 def test_a_run_is_read_as_the_protocols_say(tmp_path):
   records = write_run(tmp_path, 0)
   run = runs.read(CELL, 0, tmp_path)
-  assert run['decision_epoch'] == 1  # 5,000 images are more steps than it takes
-  decided = [r for r in records if r['epoch'] == 1]
-  assert run['honest']['f1'] == [record['f1'] for record in decided]
+  decided = [
+    max((r for r in records if r['fold'] == fold), key=lambda r: r['fed_auroc'])
+    for fold in range(5)
+  ]
+  for field in ('f1', 'epoch'):
+    assert run['honest'][field] == [record[field] for record in decided]
+  assert len({*run['honest']['epoch']}) > 1
   means = [
     np.mean([r['f1'] for r in records if r['epoch'] == epoch]) for epoch in range(1, 5)
   ]
@@ -197,13 +203,13 @@ def test_a_run_is_read_as_the_protocols_say(tmp_path):
 
 
 def test_a_run_is_read_as_the_trainer_leaves_it(tmp_path, tiny_registered):
-  config = small_runs.make_config(decision_steps=1)
-  summary = train.train_and_evaluate(config, tmp_path)
-  run = runs.describe(small_runs.read_records(tmp_path), summary, config)
-  assert run['decision_epoch'] == 1
-  honest = summary['protocols']['honest']['metrics']
+  summary = train.train_and_evaluate(small_runs.make_config(), tmp_path)
+  run = runs.describe(small_runs.read_records(tmp_path), summary)
+  honest = summary['protocols']['honest']
+  assert run['honest']['epoch'] == honest['epochs']
   for field in ('f1', 'auroc'):
-    assert np.mean(run['honest'][field]) == pytest.approx(honest[field]['mean'])
+    mean = honest['metrics'][field]['mean']
+    assert np.mean(run['honest'][field]) == pytest.approx(mean)
   assert run['seconds']['train'] > 0
 
 
@@ -250,6 +256,17 @@ def test_lines_name_their_protocol_and_pool_games(measured):
   assert len(lines[summaries.HONEST]['f1']) == 10  # a game each
   assert np.mean(lines[summaries.ORACLE]['f1']) > np.mean(lines[summaries.HONEST]['f1'])
   assert lines[summaries.FLOOR]['f1'] == [pytest.approx(2 / 3)]
+
+
+def test_games_that_did_not_decide_have_no_honest_line(measured):
+  for run in measured['runs'].values():
+    del run['honest']
+  assert summaries.HONEST not in summaries.summarise(measured)
+  assert summaries.count_test_images(measured) == (20, 20)
+  _, rows = next(iter(paper_tables.ratios({'a': measured}).sections.values()))
+  row = next(row for row in rows if row[:2] == ['1:500', summaries.HONEST])
+  assert row[2:] == ['not measured'] * 5
+  table_rows.count_rows(measured, (20, 20))
 
 
 @pytest.mark.parametrize('number', paper_tables.TABLES)

@@ -118,23 +118,30 @@ def full(tmp_path_factory):
     record
     for epoch in (1, 2)
     for record in epoch_records.make_records(
-      epoch, active, ones, _scores() - epoch, IS_MINORITY
+      epoch,
+      active,
+      ones,
+      {
+        'test': _scores() - epoch,
+        'fed_minority': -np.ones((2, 3)),
+        'fed_majority': np.ones((2, 4)),
+      },
+      IS_MINORITY,
     )
   ]
   run_files.append_records(folder / workdir.METRICS, records)
-  summary = {**_make_summary(), **report.summarise(records, 1, 5, False, 2)}
+  summary = {**_make_summary(), **report.summarise(records, 5, False, 2)}
   _write_run(folder, summary, {'data_dir': "/a b'c", 'method': 'plda'})
   _write_scores(folder)
   images = np.random.default_rng(1).integers(0, 256, (2, 3, 8, 8, 3), np.uint8)
   report.draw_figures(
     folder / workdir.FIGURES,
     records,
-    1,
+    False,
     _scores(),
     IS_MINORITY,
     images,
     images,
-    'label',
   )
   line = calibration.fit(_scores()[0, 15:], _scores()[0, :15])
   run_files.write_json(

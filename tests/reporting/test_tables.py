@@ -7,16 +7,16 @@ from egan_jax.evaluation.protocols import honest_protocol, paper_protocol
 from egan_jax.reporting.tables import result_markdown, result_table
 
 
-def make_summary(curves, decision_epoch=3, **kwargs):
+def make_summary(curves, **kwargs):
   records = [
-    {'fold': fold, 'epoch': epoch, **dict.fromkeys(METRICS, value)}
+    {'fold': fold, 'epoch': epoch, **dict.fromkeys(METRICS, value), 'fed_auroc': 0.5}
     for fold, curve in enumerate(curves)
     for epoch, value in enumerate(curve, start=1)
   ]
   return {
     'protocols': {
       'paper': paper_protocol(records),
-      'honest': honest_protocol(records, decision_epoch, **kwargs),
+      'honest': honest_protocol(records, **kwargs),
     },
     'always_minority': constant_predictor_floor(1000, 1000),
   }
@@ -28,7 +28,7 @@ def test_table_shows_each_protocol_and_the_floor():
   assert row.split() == ['F1', *'0.800 at epoch 2 0.600 ± 0.141 0.667'.split()]
   assert 'chosen on test labels' in ' '.join(table.split())
   explained = ' '.join(table.split())
-  assert 'honest: epoch set beforehand' in explained
+  assert 'honest: epoch chosen on training images' in explained
   assert explained.endswith('it decides after epoch 3.')
 
 
@@ -40,12 +40,12 @@ def test_folds_that_decide_after_different_epochs_are_named_so():
 @pytest.mark.parametrize('selected', [False, True])
 @pytest.mark.parametrize('curves', [[[0.5] * 1000] * 5, [[0.5]]])
 def test_table_fits_eighty_columns(curves, selected):
-  table = result_table(make_summary(curves, selected_on_test_labels=selected))
+  table = result_table(make_summary(curves, stopped_at_nash=selected))
   assert max(map(len, table.splitlines())) <= 80
 
 
 def test_a_stop_on_test_labels_is_never_called_honest():
-  summary = make_summary([[0.5], [0.6]], selected_on_test_labels=True)
+  summary = make_summary([[0.5], [0.6]], stopped_at_nash=True)
   for text in (result_table(summary), result_markdown(summary)):
     assert 'honest' not in text.lower()
     assert 'last epoch (oracle)' in text

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from egan_jax import feature_extractor, game, pretrained, rivals, scorers
+from egan_jax import feature_extractor, game_setup, pretrained, rivals, scorers
 from egan_jax.backbones.trunk import Trunk
 from egan_jax.data.draws import Draws
 from egan_jax.data.two_classes import TwoClasses, take
@@ -174,9 +174,9 @@ def _decide_game(
   them: their scores stand in for those of images left out.
   """
   trunk = played.player.trunk
-  cache = game.open_activation_cache(config)
+  cache = game_setup.open_activation_cache(config)
   majority = cache.compute(trunk, images.majority[held_out]) if len(held_out) else None
-  minority = game.compute_folds(cache, trunk, images, draws.minority)
+  minority = game_setup.compute_folds(cache, trunk, images, draws.minority)
   decisions = []
   for fold in range(len(draws.minority)):
     network, own = jax.tree.map(
@@ -240,7 +240,7 @@ def _decide_heads(
   rule: ThresholdRule,
 ) -> dict[str, Candidate]:
   """Rivals that train the discriminator's head."""
-  player = game.make_player(config, 'discriminator')
+  player = game_setup.make_player(config, 'discriminator')
   training = HeadTraining(
     player,
     num_epochs=config['num_epochs'],
@@ -248,9 +248,9 @@ def _decide_heads(
     learning_rate=config['learning_rate'],
     dropout_rate=config['dropout_rate'],
   )
-  cache = game.open_activation_cache(config)
+  cache = game_setup.open_activation_cache(config)
   majority = cache.compute(player.trunk, take(images.majority, draws.majority))
-  minority = game.compute_folds(cache, player.trunk, images, draws.minority)
+  minority = game_setup.compute_folds(cache, player.trunk, images, draws.minority)
   test = cache.compute(player.trunk, images.test)
   backbones = {config['discriminator_backbone']: player.fingerprint}
   inputs = _Inputs(majority, minority, test, player.trunk, backbones, training)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from egan_jax import backbones, game, pretrained
+from egan_jax import backbones, game_setup, pretrained
 from egan_jax import state as egan_state
 from egan_jax.errors import UserError
 from tests.small_runs import load_zeros
@@ -130,7 +130,7 @@ def _create(player):
     discriminator=player,
     learning_rate=1e-3,
   )
-  return jax.jit(jax.vmap(create))(game.make_keys(7, 1, 3))
+  return jax.jit(jax.vmap(create))(game_setup.make_keys(7, 1, 3))
 
 
 @pytest.fixture(scope='module')
@@ -159,7 +159,9 @@ def _fold(states, index):
 
 def test_keys_of_a_fold_do_not_depend_on_how_many_there_are():
   """And so its initial state does not: it is made of its key."""
-  one, three = (jax.random.key_data(game.make_keys(7, 1, number)) for number in (1, 3))
+  one, three = (
+    jax.random.key_data(game_setup.make_keys(7, 1, number)) for number in (1, 3)
+  )
   np.testing.assert_array_equal(one[0], three[0])
   assert len({key.tobytes() for key in np.asarray(three)}) == 3
 

@@ -25,11 +25,17 @@ def _write_run(folder, seed, decision=True, protocols=True, **config):
   evaluated = [metrics.evaluate_scores(of_fold, IS_MINORITY, 0.5) for of_fold in scores]
   if protocols:
     records = [
-      {'fold': fold, 'epoch': epoch, **one, 'f1': one['f1'] / epoch}
+      {
+        **one,
+        'fold': fold,
+        'epoch': epoch,
+        'f1': one['f1'] / epoch,
+        'fed_auroc': 1 / epoch,
+      }
       for epoch in (1, 2)
       for fold, one in enumerate(evaluated)
     ]
-    summary |= report.summarise(records, 1, 5, False, 2)
+    summary |= report.summarise(records, 5, False, 2)
   if decision:
     summary['decision'] = {
       'label': 'honest: of training images',

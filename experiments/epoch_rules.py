@@ -65,6 +65,9 @@ SETTINGS = {
   'airplane': Setting(
     'cifar10', (0, 1), (10, 5000), 'CIFAR-10 airplane / automobile, 1:500'
   ),
+  'airplane_3': Setting(
+    'cifar10', (0, 1), (3, 5000), 'CIFAR-10 airplane / automobile, 1:1667'
+  ),
   'bird': Setting('cifar10', (2, 3), (10, 5000), 'CIFAR-10 bird / cat, 1:500'),
   'cifar100': Setting(
     *('cifar100', (0, 1), (10, 500), 'CIFAR-100 classes 0 / 1, 1:50, 96 px'),

@@ -39,6 +39,9 @@ def describe_runs(cell: dict) -> str:
       f'{summaries.describe_seeds(list(cell["runs"]))} x {cell["sizes"][2]} folds,'
       f' {seconds:.0f} s of training, {" and ".join(machines)}'
     )
+  decided = [seed for seed, run in cell['runs'].items() if 'honest' in run]
+  if 0 < len(decided) < len(runs):
+    parts.append(f'honest line: {summaries.describe_seeds(decided)}')
   if cell['rivals']:
     parts.append(f'rivals: {summaries.describe_seeds(list(cell["rivals"]))}')
   if with_heads:

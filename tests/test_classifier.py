@@ -212,6 +212,18 @@ def test_game_by_the_papers_rule_trains_on_all(tiny_registered):
   ).any()
 
 
+@pytest.mark.slow
+def test_game_decides_at_its_best_epoch(tiny_registered, monkeypatch):
+  images, y = _images()
+  first = _on_tiny('egan', num_epochs=1).fit(images, y)
+  of_epochs = iter([0.9, 0.5, 0.8])
+  monkeypatch.setattr(fitting.epoch_choice, 'compute_auroc', lambda *_: next(of_epochs))
+  longer = clone(first).set_params(num_epochs=3).fit(images, y)
+  np.testing.assert_array_equal(
+    longer.decision_function(images), first.decision_function(images)
+  )
+
+
 def test_diverging_game_says_so(monkeypatch):
   def diverge(game, *_, **__):
     return game, {'majority': np.float32(1), 'generator': np.float32(np.nan)}

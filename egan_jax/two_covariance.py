@@ -117,8 +117,10 @@ def measure_majority(
 def raise_to(features: Any, power: Any, xp: Any = jnp) -> Any:
   """Features to a power, sign kept; `xp` is the module of their arrays."""
   is_zero = features == 0  # where a root has no gradient
-  others = xp.where(is_zero, 1, features)
-  return xp.where(is_zero, 0, xp.sign(others) * xp.abs(others) ** power)
+  # Plain numbers would be float64 to jax2onnx, which JAX warns of.
+  others = xp.where(is_zero, xp.ones_like(features), features)
+  powers = xp.sign(others) * xp.abs(others) ** power
+  return xp.where(is_zero, xp.zeros_like(powers), powers)
 
 
 def _diagonalise(within, root):

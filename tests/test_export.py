@@ -171,6 +171,7 @@ def test_several_backbones_and_resizing(front):
     serialize(model)
 
 
+@pytest.mark.filterwarnings('error::UserWarning')  # such as of float64
 @pytest.mark.parametrize('file_format', export.FORMATS)
 @pytest.mark.parametrize('name', ON_FEATURES)
 def test_every_method_on_features(name, file_format, thin):

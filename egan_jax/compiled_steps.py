@@ -74,7 +74,7 @@ def compile_score_fed(
   discriminators: NetworkState,
   minority: steps.Boundary,
   majority: steps.Boundary,
-) -> Callable[[NetworkState], tuple[jax.Array, jax.Array]]:
+) -> Callable[[NetworkState], dict[str, jax.Array]]:
   """Compiles the scores of images the games are fed with, all by discriminators.
 
   Args:
@@ -84,7 +84,8 @@ def compile_score_fed(
     majority: `[M, ...]`.
 
   Returns:
-    Split discriminators to split scores, `[F, n]` and `[F, M]`.
+    Split discriminators to split scores: `fed_minority` `[F, n]` and
+    `fed_majority` `[F, M]`.
   """
   images = layout.split(minority), layout.share(majority)
   score = (
@@ -138,11 +139,10 @@ def _score_folds(discriminators, test):
 
 def _score_fed(discriminators, minority, majority):
   discriminators = _split_batches(discriminators)
-  score_own = jax.vmap(steps.score, in_axes=(0, 0, None))
-  return (
-    score_own(discriminators, minority, _SCORE_BATCH_SIZE),
-    steps.score_folds(discriminators, majority, _SCORE_BATCH_SIZE),
-  )
+  return {
+    'fed_minority': steps.score_own(discriminators, minority, _SCORE_BATCH_SIZE),
+    'fed_majority': steps.score_folds(discriminators, majority, _SCORE_BATCH_SIZE),
+  }
 
 
 def _split_batches(network: NetworkState) -> NetworkState:

@@ -20,12 +20,9 @@ from egan_jax.steps import Boundary
 
 EGAN = 'egan'
 
-_SCORE_BATCH_SIZE = 512  # bounds memory
-
 _train_epoch = jax.jit(
   steps.train_epoch, static_argnames=('batch_size', 'images_at_once'), donate_argnums=0
 )
-_score = jax.jit(steps.score, static_argnames='batch_size')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +210,7 @@ def _play(
     jax.tree.map(lambda a: a[: epoch_choice.NUM_FED_SCORED], activations)
     for activations in (minority, majority)
   ]
-  best, deciding = -1.0, None
+  records, deciding = [], None
   for epoch in tqdm(range(training.num_epochs), unit='epoch', disable=None):
     game, terms = _train_epoch(
       game,
@@ -228,12 +225,9 @@ def _play(
       raise UserError(
         f'a loss is not finite in epoch {epoch + 1}: try a lower learning_rate'
       )
-    auroc = epoch_choice.compute_auroc(
-      *(
-        _score(game.discriminator, images, batch_size=_SCORE_BATCH_SIZE)
-        for images in fed
-      )
-    )
-    if auroc >= best:
-      best, deciding = auroc, jax.tree.map(jnp.copy, game.discriminator)
-  return scorers.from_discriminator(deciding, player)
+    scorer = scorers.from_discriminator(game.discriminator, player)
+    auroc = epoch_choice.compute_auroc(*map(scorer.scores, fed))
+    records.append({'epoch': epoch, 'fed_auroc': auroc})
+    if epoch_choice.best_fed(records) == epoch:
+      deciding = jax.tree.map(jnp.copy, scorer)  # the next epoch consumes the game
+  return deciding

@@ -196,7 +196,8 @@ def _train(
       with tracing, _timed(seconds, 'train'):
         states, terms = jax.block_until_ready(train_epoch(states, active))
       with _timed(seconds, 'evaluate'):
-        scores = _score_all(score, score_fed, states.discriminator)
+        network = states.discriminator
+        scores = {'test': score(network), **score_fed(network)}
         terms, scores = layout.gather((terms, scores))
         epoch_records.check_finite(epoch, active, terms, scores)
         new = epoch_records.make_records(epoch, active, terms, scores, game.is_minority)
@@ -205,7 +206,7 @@ def _train(
         log.records, stopped_at_nash=config['stop_at_nash']
       )
       if decides.any():  # as in the first epoch everywhere
-        network = states.discriminator  # which the next epoch consumes
+        # A copy: the next epoch consumes the states.
         deciding = choose(decides, network, network if deciding is None else deciding)
       active = _find_active_folds(config, len(keys), log.records)
       last = epoch == epochs[-1] or not active.any()
@@ -216,18 +217,6 @@ def _train(
     with _timed(seconds, 'evaluate'):
       deciding, scores = layout.gather((deciding, score(deciding)))
   return states, deciding, scores
-
-
-def _score_all(
-  score: Callable, score_fed: Callable, discriminators: NetworkState
-) -> dict[str, jax.Array]:
-  """Split scores by what they are of, as `epoch_records.make_records` takes them."""
-  fed_minority, fed_majority = score_fed(discriminators)
-  return {
-    'test': score(discriminators),
-    'fed_minority': fed_minority,
-    'fed_majority': fed_majority,
-  }
 
 
 def _find_active_folds(config: dict, num_folds: int, records: list[dict]) -> np.ndarray:

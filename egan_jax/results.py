@@ -57,7 +57,7 @@ def write(
     report.draw_figures(
       folder / workdir.FIGURES,
       records,
-      config['stop_at_nash'],
+      summary['protocols']['honest'],
       played.scores,
       images.test_is_minority,
       images.minority[draws.minority],

@@ -275,3 +275,10 @@ def score_folds(
 ) -> jax.Array:
   """Scores `[F, N]` of the same images by every fold's discriminator."""
   return jax.vmap(score, in_axes=(0, None, None))(discriminators, boundary, batch_size)
+
+
+def score_own(
+  discriminators: NetworkState, boundary: Boundary, batch_size: int
+) -> jax.Array:
+  """Scores `[F, n]` of each fold's own images `[F, n, ...]` by its discriminator."""
+  return jax.vmap(score, in_axes=(0, 0, None))(discriminators, boundary, batch_size)

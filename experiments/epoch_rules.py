@@ -187,9 +187,8 @@ def _play_folds(player, majority, minority, shared, own, seed, num_epochs):
       name: steps.score_folds(discriminators, boundary, 512)
       for name, boundary in shared.items()
     }
-    score_own = jax.vmap(steps.score, in_axes=(0, 0, None))
     for name, boundary in own.items():
-      result[name] = score_own(discriminators, boundary, 512)
+      result[name] = steps.score_own(discriminators, boundary, 512)
     return result
 
   @jax.jit

@@ -144,8 +144,8 @@ def expected(setting):
   score = jax.jit(steps.score_folds, static_argnums=2)
   scores = score(states.discriminator, setting.majority, 512)
   score_own = jax.jit(jax.vmap(steps.score, (0, 0, None)), static_argnums=2)
-  fed = score_own(states.discriminator, setting.minority, 512), scores
-  return states, terms, scores, fed
+  own = score_own(states.discriminator, setting.minority, 512)
+  return states, terms, scores, {'fed_minority': own, 'fed_majority': scores}
 
 
 class Played(NamedTuple):

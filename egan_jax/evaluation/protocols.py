@@ -23,21 +23,27 @@ def stack_curves(records: Sequence[dict], field: str) -> np.ndarray:
   Raises:
     ValueError: no records, or a fold has an epoch twice or lacks one.
   """
-  if not records:
-    raise ValueError('no metric records: the run has not finished an epoch')
-  folds: dict[int, list[tuple]] = {}
-  for record in records:
-    folds.setdefault(record['fold'], []).append((record['epoch'], record[field]))
-  for fold, points in folds.items():
-    points.sort(key=lambda point: point[0])
-    if [epoch for epoch, _ in points] != list(range(1, len(points) + 1)):
-      raise ValueError(f'records of fold {fold}: an epoch is missing or there twice')
-  length = max(map(len, folds.values()))
+  folds = _group_by_fold(records)
+  length = max(map(len, folds))
   curves = np.empty((len(folds), length))
-  for row, fold in enumerate(sorted(folds)):
-    values = [value for _, value in folds[fold]]
+  for row, of_fold in enumerate(folds):
+    values = [record[field] for record in of_fold]
     curves[row] = values + values[-1:] * (length - len(values))
   return curves
+
+
+def _group_by_fold(records: Sequence[dict]) -> list[list[dict]]:
+  """The records of each fold, folds and epochs in order; errors of `stack_curves`."""
+  if not records:
+    raise ValueError('no metric records: the run has not finished an epoch')
+  folds: dict[int, list[dict]] = {}
+  for record in records:
+    folds.setdefault(record['fold'], []).append(record)
+  for fold, of_fold in folds.items():
+    of_fold.sort(key=lambda record: record['epoch'])
+    if [record['epoch'] for record in of_fold] != list(range(1, len(of_fold) + 1)):
+      raise ValueError(f'records of fold {fold}: an epoch is missing or there twice')
+  return [folds[fold] for fold in sorted(folds)]
 
 
 def find_last_epochs(records: Sequence[dict]) -> list[int]:
@@ -57,13 +63,7 @@ def find_decision_epochs(
   """
   if stopped_at_nash:
     return np.array(find_last_epochs(records))
-  folds = sorted({record['fold'] for record in records})
-  return np.array(
-    [
-      epoch_choice.best_fed([record for record in records if record['fold'] == fold])
-      for fold in folds
-    ]
-  )
+  return np.array([epoch_choice.best_fed(f) for f in _group_by_fold(records)])
 
 
 def read_epochs(

@@ -49,7 +49,7 @@ def summarise(
 def draw_figures(
   folder: Path,
   records: list[dict],
-  stopped_at_nash: bool,
+  honest: dict,
   scores: np.ndarray,
   is_minority: np.ndarray,
   minority_images: np.ndarray,
@@ -60,13 +60,12 @@ def draw_figures(
   Args:
     folder: where the PNGs go.
     records: metric records of all folds and epochs.
-    stopped_at_nash: as of `summarise`.
+    honest: as of `protocols.honest_protocol`, of the same records.
     scores: `[F, T]`, test scores of the discriminators that decide.
     is_minority: bool `[T]`.
     minority_images: uint8 `[F, n, H, W, 3]`.
     generated_images: `[F, n, 32, 32, 3]` in [0, 1], what came of them.
   """
-  honest = protocols.honest_protocol(records, stopped_at_nash=stopped_at_nash)
   label = honest['label']
   decision = {'decision_epochs': honest['epochs'], 'label': label}
   figures.draw_losses(records, folder / 'losses.png')

@@ -137,7 +137,7 @@ def full(tmp_path_factory):
   report.draw_figures(
     folder / workdir.FIGURES,
     records,
-    False,
+    summary['protocols']['honest'],
     _scores(),
     IS_MINORITY,
     images,

@@ -176,8 +176,7 @@ def _decide_game(
 ) -> Decision:
   """The paper's threshold takes no held-out images; then all train.
 
-  The minority trained no discriminator, only what the generator made of it did: its
-  scores stand in for those of images left out.
+  The minority leaves none out either: see `epoch_choice.MINORITY_CHOSE`.
   """
   fitted, kept, missing = majority, None, 'the paper holds no image out'
   if rule.name != 'zero':
@@ -192,10 +191,11 @@ def _decide_game(
   return rivals.decide_from_scores(
     scorer,
     None if kept is None else scorer.scores(kept),
-    scorer.scores(minority),
+    None,
     rule,
     calibrate,
     no_held_out=missing,
+    no_left_out=epoch_choice.MINORITY_CHOSE,
   )
 
 

@@ -17,6 +17,7 @@ from egan_jax import feature_extractor, game_setup, pretrained, rivals, scorers
 from egan_jax.backbones.trunk import Trunk
 from egan_jax.data.draws import Draws
 from egan_jax.data.two_classes import TwoClasses, take
+from egan_jax.evaluation import epoch_choice
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.game import Played
 from egan_jax.rivals import Decision, HeadTraining, Rival, ThresholdRule
@@ -73,7 +74,9 @@ def make_rule(config: dict) -> ThresholdRule:
   """The threshold rule of a config; 'default' is `rivals.default_rule`."""
   name = config['threshold']
   if name == 'default':
-    name = rivals.default_rule(config['method'])
+    name = rivals.default_rule(
+      config['method'], config['cost_false_negative'], config['cost_false_positive']
+    )
   return ThresholdRule(
     name,
     specificity=config['target_specificity'],
@@ -170,29 +173,24 @@ def _decide_game(
 ) -> Candidate:
   """The discriminators of a game, each with its threshold.
 
-  Minority images were never shown to a discriminator, only what the generator made of
-  them: their scores stand in for those of images left out.
+  Rules of the threshold that need minority images have none: see
+  `epoch_choice.MINORITY_CHOSE`.
   """
   trunk = played.player.trunk
   cache = game_setup.open_activation_cache(config)
   majority = cache.compute(trunk, images.majority[held_out]) if len(held_out) else None
-  minority = game_setup.compute_folds(cache, trunk, images, draws.minority)
   decisions = []
   for fold in range(len(draws.minority)):
-    network, own = jax.tree.map(
-      lambda a, f=fold: a[f], (played.discriminators, minority)
-    )
+    network = jax.tree.map(lambda a, f=fold: a[f], played.discriminators)
     scorer = scorers.from_discriminator(network, played.player)
     decision = rivals.decide_from_scores(
       scorer,
       None if majority is None else scorer.scores(majority),
-      scorer.scores(own),
+      None,
       rule,
       calibrate=majority is not None,
+      no_left_out=epoch_choice.MINORITY_CHOSE,
     )
-    if decision.calibration is not None:
-      note = 'P(minority) is from images that the generator saw, which may flatter it'
-      decision = dataclasses.replace(decision, notes=(*decision.notes, note))
     decisions.append(decision)
   backbones = {config['discriminator_backbone']: played.fingerprints['discriminator']}
   return Candidate(decisions, played.scores, trunk, backbones)

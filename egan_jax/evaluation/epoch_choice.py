@@ -20,6 +20,11 @@ Records = Sequence[Mapping]
 
 # Images of a class that a game scores after every epoch, of those it is fed with.
 NUM_FED_SCORED = 1000
+# Why what `best_fed` decides with promises nothing of new minority images.
+MINORITY_CHOSE = (
+  'the minority images of a game choose the epoch that ranks them best, so their scores'
+  ' do not show how new ones will be scored'
+)
 
 
 def compute_auroc(minority: np.ndarray, majority: np.ndarray) -> float:

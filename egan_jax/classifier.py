@@ -234,7 +234,9 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
   def _rule(self) -> ThresholdRule:
     name = self.threshold
     if name == 'default':
-      name = rivals.default_rule(self.method)
+      name = rivals.default_rule(
+        self.method, self.cost_false_negative, self.cost_false_positive
+      )
     return ThresholdRule(
       name,
       specificity=self.target_specificity,

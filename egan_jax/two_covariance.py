@@ -99,13 +99,15 @@ def measure_majority(
   centre = z.mean(axis=0)
   centred = z - centre
   covariance = centred.T @ centred / len(z)
-  if not np.trace(covariance) > 0:
+  # What rounding of float32 features alone makes is no spread.
+  rounding = (8 * np.finfo(np.float32).eps) ** 2 * np.sum(z**2) / len(z)
+  if not np.trace(covariance) > rounding:
     size = len(centre)
     note = 'majority images all alike show no spread: it is taken to be 1'
     between = constants.between * np.ones(size)
     return Majority(constants.power, centre, np.eye(size), between, note)
   root = covariance
-  if class_directions is not None:
+  if class_directions is not None and np.any(class_directions):
     root = centred.T @ (features @ class_directions) / len(z)
   trace, size = np.trace(covariance), len(covariance)
   within = (1 - constants.spherical) * covariance

@@ -152,8 +152,14 @@ def test_the_minority_image_itself_is_the_most_likely_of_its_class():
   assert (np.diff(scores) < 0).all()
 
 
-def test_images_all_alike_are_noted():
-  assert two_covariance.measure_majority(np.ones((7, 3))).note
+@pytest.mark.parametrize('number', [1, 3, 7, 25])
+def test_images_all_alike_are_noted(number):
+  """Their mean is off by rounding, which is no spread."""
+  same = np.tile(np.random.default_rng(0).gamma(2, size=50), (number, 1))
+  assert two_covariance.measure_majority(same.astype(np.float32)).note
+
+
+def test_images_that_differ_are_not_all_alike():
   assert not two_covariance.measure_majority(_features(7, 3)).note
 
 

@@ -101,7 +101,7 @@ def target_specificity(
   if n < needed:
     raise UserError(
       f'a specificity of {specificity} needs at least {needed} held-out majority'
-      f' scores and there are {n}; hold out more, or ask for at most {_floor(n / (n + 1))}'
+      f' scores and there are {n}; hold out more, or ask for at most {highest_specificity(n)}'
     )
   k = n + 1 - math.ceil((n + 1) * _exactly(specificity))
   if num_folds is not None:
@@ -137,6 +137,11 @@ def count_needed_for_specificity(specificity: float) -> int:
   """How many held-out majority scores a specificity in (0, 1) takes: 19 for 0.95."""
   check_share('specificity', specificity)
   return math.ceil(1 / (1 - _exactly(specificity))) - 1
+
+
+def highest_specificity(num_scores: int) -> float:
+  """The most that so many held-out majority scores can promise, in thousandths."""
+  return _floor(num_scores / (num_scores + 1))
 
 
 def target_sensitivity(

@@ -9,6 +9,8 @@ from egan_jax.errors import UserError
 from egan_jax.rivals.decision import Decision
 
 PREFERRED = 'fusion'
+# Its 0 is where the classes are equally likely; that of `PREFERRED` means nothing.
+PREFERRED_AT_ZERO = 'plda'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,8 @@ def choose(decisions: Mapping[str, Decision | Sequence[Decision]]) -> tuple[str,
   Each method is measured by the mean of its AUROC and its balanced accuracy at its
   threshold, of left-out minority against held-out majority scores, over all draws.
   'fusion' is chosen unless another is better by more than the standard error of
-  the difference; if it is not there, the best is.
+  the difference; if it is not there, the best is. Where no majority image can be held
+  out, 'plda' is chosen.
 
   The error is that of a mean of differences between two methods on the same
   minority images, with one more image on which one is perfect and the other wrong,
@@ -66,6 +69,10 @@ def choose(decisions: Mapping[str, Decision | Sequence[Decision]]) -> tuple[str,
       measured[name] = _measure(draws)
   preferred = PREFERRED if PREFERRED in decisions else next(iter(decisions))
   if preferred not in measured:
+    first = decisions[preferred]
+    first = first if isinstance(first, Decision) else first[0]
+    if first.threshold.rule == 'zero' and PREFERRED_AT_ZERO in decisions:
+      preferred = PREFERRED_AT_ZERO
     return preferred, (
       f'{preferred} is deployed as the default: the training images are too few to'
       ' leave any out of its fits, so nothing can be measured; a single minority image'

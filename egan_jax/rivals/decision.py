@@ -29,16 +29,22 @@ RULES = (
   'minimum_cost',
   'expected_f1',
 )
+# What stands in where held-out majority images are too few for the specificity asked for.
+_HIGHEST_SPECIFICITY = 'highest_specificity'
 # How many fits leave minority images out, at most; of a head, each is a training.
 NUM_MINORITY_FOLDS = {FEATURES: 20, BOUNDARY: 5}
 
 
-def default_rule(method: str) -> str:
+def default_rule(
+  method: str, cost_false_negative: float = 1.0, cost_false_positive: float = 1.0
+) -> str:
   """The paper's for the paper's method, else the highest F1 that can be expected.
 
   Where minority images are too few to leave out, the method's own forecast serves it, or
-  else 'target_specificity' stands in for it.
+  else 'target_specificity' stands in for it. Costs that differ ask for 'minimum_cost'.
   """
+  if cost_false_negative != cost_false_positive:
+    return 'minimum_cost'
   return 'zero' if method == 'egan' else 'expected_f1'
 
 
@@ -87,7 +93,8 @@ class Decision:
   Attributes:
     scorer: fitted.
     threshold: chosen by the rule asked for or, where that cannot be kept, by
-      'target_specificity' or else 'zero', which its promise then says.
+      'target_specificity', as high as it can be, or else 'zero', which its promise
+      then says.
     calibration: P(minority) of scores, if asked for and possible.
     notes: what was done otherwise than asked for, and why.
     held_out_scores: `[m]` of majority images by fits without them, or None.
@@ -213,11 +220,17 @@ def decide_from_scores(
       costs = rule.cost_false_negative, rule.cost_false_positive
       return thresholds.minimum_cost(line, *costs, rule.prior)
     if name == 'expected_f1':
-      if scorer.minority_score_distribution is not None:
-        model = score_models.from_method(*scorer.minority_score_distribution)
-      else:
+      if scorer.minority_score_distribution is None:
         model = score_models.from_left_out(of_minority(), of_majority())
-      return thresholds.expected_f1(of_majority(), model, rule.prior)
+        return thresholds.expected_f1(of_majority(), model, rule.prior)
+      model = score_models.from_method(*scorer.minority_score_distribution)
+      threshold = thresholds.expected_f1(of_majority(), model, rule.prior)
+      if np.isinf(threshold.value):  # a forecast is too little to give up by
+        raise UserError("by the method's own forecast it calls all minority")
+      return threshold
+    if name == _HIGHEST_SPECIFICITY:
+      highest = thresholds.highest_specificity(len(of_majority()))
+      return thresholds.target_specificity(of_majority(), highest, num_folds)
     return thresholds.zero()
 
   try:
@@ -244,12 +257,15 @@ def _check_there(scores: np.ndarray | None, missing: str) -> np.ndarray:
 
 def _fall_back(name: str, error: str, choose: Callable[[str], Threshold]) -> Threshold:
   """The threshold where the rule asked for cannot be kept."""
-  if name != 'target_specificity':
+  reasons = [error]
+  for instead in ('target_specificity', _HIGHEST_SPECIFICITY):
+    if instead == name:
+      continue
     try:
-      threshold = choose('target_specificity')
-    except UserError:
-      pass
-    else:
-      promise = f'{threshold.promise}. It stands in for {name}: {error}'
-      return dataclasses.replace(threshold, promise=promise)
-  return Threshold(0.0, 'zero', f'none: {error}')
+      threshold = choose(instead)
+    except UserError as other:
+      reasons.append(str(other))
+      continue
+    stands_in = f'It stands in for {name}: {"; ".join(dict.fromkeys(reasons))}'
+    return dataclasses.replace(threshold, promise=f'{threshold.promise}. {stands_in}')
+  return Threshold(0.0, 'zero', f'none: {"; ".join(dict.fromkeys(reasons))}')

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from sklearn.preprocessing import StandardScaler
 
 from egan_jax import logistic_regression, scorers, two_covariance
 from egan_jax.evaluation.score_models import FEWEST_SCORES
@@ -85,8 +86,8 @@ class _Known:
 def _measure(majority: np.ndarray, class_directions: np.ndarray | None) -> _Known:
   neighbors = plda.measure_with_neighbors(majority, class_directions)
   roots = two_covariance.raise_to(majority, neighbors.model.power, np)
-  centre, deviation = roots.mean(axis=0), roots.std(axis=0)
-  deviation[deviation == 0] = 1
+  scaler = StandardScaler().fit(np.asarray(roots, np.float64))
+  centre, deviation = scaler.mean_, scaler.scale_  # 1 where all are alike
   is_fitted = np.ones((2, len(majority)), bool)
   if len(majority) > 1:
     is_fitted[1, neighbors.held_out] = False

@@ -169,16 +169,16 @@ def left_out_scores(
       by default each leaves out one image.
 
   Raises:
-    UserError: there is a single minority image: without it nothing is left to fit.
+    UserError: there is a single minority image, and without it nothing to fit to.
   """
   n = jax.tree.leaves(minority)[0].shape[0]
+  if not rival.looks_at_minority:
+    return rival.score(rival.fit(majority, minority, seed, training), minority)
   if n < 2:
     raise UserError(
       'with a single minority image none is left to fit on when it is left out, so'
       ' nothing can be said about sensitivity or P(minority); two are needed'
     )
-  if not rival.looks_at_minority:
-    return rival.score(rival.fit(majority, minority, seed, training), minority)
   num_folds = min(n, num_folds or n)
   scores = np.empty(n, np.float32)
   folds = np.array_split(np.random.default_rng(seed).permutation(n), num_folds)

@@ -22,6 +22,7 @@ from egan_jax.two_covariance import Covariances, Majority
 
 NAMES = ('plda', 'plda_knn')
 _HELD_OUT_SHARE = 0.2
+_ROWS_AT_ONCE = 512  # of a matrix of all cosines, for its memory
 
 
 def plda(
@@ -178,7 +179,9 @@ class Unit(NamedTuple):
 
 def measure_unit(scores: np.ndarray) -> Unit:
   """The unit of the majority's scores `[m]`; scores all alike are not divided."""
-  return Unit(float(scores.mean()), float(scores.std()) or 1.0)
+  mean, deviation = float(scores.mean()), float(scores.std())
+  rounding = 8 * np.finfo(np.float32).eps * max(1.0, abs(mean))
+  return Unit(mean, deviation if deviation > rounding else 1.0)
 
 
 def measure_with_neighbors(
@@ -213,10 +216,13 @@ def _score_neighbors_among(index: np.ndarray) -> np.ndarray:
   count = min(two_covariance.NUM_NEIGHBORS, len(index) - 1)
   if count == 0:
     return np.zeros(1)
-  cosines = index @ index.T
-  np.fill_diagonal(cosines, -np.inf)
-  nearest = np.partition(cosines, -count, axis=1)[:, -count:]
-  return nearest.mean(axis=1) - 1
+  means = []
+  for start in range(0, len(index), _ROWS_AT_ONCE):
+    cosines = index[start : start + _ROWS_AT_ONCE] @ index.T
+    cosines[np.arange(len(cosines)), start + np.arange(len(cosines))] = -np.inf
+    nearest = np.partition(cosines, -count, axis=1)[:, -count:]
+    means.append(nearest.mean(axis=1))
+  return np.concatenate(means) - 1
 
 
 def fit_with_neighbors(

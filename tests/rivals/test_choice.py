@@ -97,6 +97,15 @@ def test_one_minority_image_leaves_nothing_to_measure(blobs):
   assert 'single minority image' in why and 'as the default' in why
 
 
+def test_without_held_out_majority_zero_must_mean_something():
+  unmeasured = dataclasses.replace(
+    _decide(9.0), left_out_scores=None, threshold=thresholds.zero()
+  )
+  assert choose({'fusion': unmeasured, 'plda': unmeasured})[0] == 'plda'
+  cut = dataclasses.replace(unmeasured, threshold=_decide(9.0).threshold)
+  assert choose({'fusion': cut, 'plda': cut})[0] == 'fusion'
+
+
 def test_methods_that_were_not_measured_are_not_chosen():
   unmeasured = dataclasses.replace(_decide(9.0), left_out_scores=None)
   assert choose({'fusion': _decide(2.0), 'other': unmeasured})[0] == 'fusion'

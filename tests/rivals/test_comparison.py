@@ -129,8 +129,9 @@ def test_one_minority_image(images, training):
   rows = _compare(one, training, calibrate=True)
   assert [row['rival'] for row in rows] == list(rivals.names())
   for row in rows:
-    assert 'single minority image' in row['note']
-    assert 'brier' not in row['metrics']
+    if rivals.get(row['rival']).looks_at_minority:
+      assert 'single minority image' in row['note']
+      assert 'brier' not in row['metrics']
     if row['rival'] != 'always_minority':
       assert row['metrics']['auroc'] > 0.9, row['rival']
   (smote,) = (row for row in rows if row['rival'] == 'smote_logistic')
@@ -141,9 +142,14 @@ def test_one_minority_image(images, training):
 def test_too_few_majority_images_for_the_rule(features, num_majority):
   few = dataclasses.replace(features, majority=features.majority[:num_majority])
   for row in _compare(few, None, calibrate=True):
-    assert (row['threshold'], row['threshold_rule']) == (0, 'zero')
-    if row['rival'] != 'always_minority':
-      assert row['promise'].startswith('none: a s')  # single image; specificity needs
+    if row['rival'] == 'always_minority' or num_majority == 1:
+      assert (row['threshold'], row['threshold_rule']) == (0, 'zero')
+    else:
+      assert row['threshold_rule'] == 'target_specificity'
+      assert 'with probability of about 0.9091' in row['promise']
+      assert row['metrics']['specificity'] > 0.7
+    if row['rival'] != 'always_minority' and num_majority == 1:
+      assert row['promise'].startswith('none: a single majority image')
     assert ('no P(minority)' in row['note']) == (num_majority == 1)
 
 
@@ -151,7 +157,7 @@ def test_too_few_majority_images_for_the_rule_with_heads(images, training):
   few = dataclasses.replace(
     images, majority=jax.tree.map(lambda a: a[:10], images.majority)
   )
-  rows = _compare(few, training, names=('nearest_class_mean', 'fine_tuned'))
+  rows = _compare(few, training, names=('fine_tuned',))
   assert {row['threshold_rule'] for row in rows} == {'zero'}
   assert all(row['metrics'] == row['metrics_at_zero'] for row in rows)
 
@@ -212,9 +218,12 @@ def test_minority_images_are_left_out_in_folds(n, num_folds, sizes):
     assert value not in spy.fitted[int(score - value) - 1][1][:, 0]
 
 
-def test_nothing_is_refitted_for_those_that_do_not_look_at_the_minority(features):
+@pytest.mark.parametrize('number', [1, 3])
+def test_nothing_is_refitted_for_those_that_do_not_look_at_the_minority(
+  features, number
+):
   rival = rivals.get('mahalanobis')
-  minority = features.minority[0]
+  minority = features.minority[0, :number]
   expected = rival.fit(features.majority, minority).scores(minority)
   got = rivals.left_out_scores(rival, features.majority, minority)
   np.testing.assert_array_equal(got, expected)

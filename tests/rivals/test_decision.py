@@ -150,6 +150,28 @@ class TestRules:
       cuts.append(decision.threshold.value)
     assert cuts[0] == majority.min() and -1 < cuts[1] < 0
 
+  def test_a_forecast_that_calls_all_minority_gives_way(self, scores):
+    distribution = {'minority_score_distribution': np.array([50.0, 0.1])}
+    modelled = scorers.make(BY_FIRST_FEATURE | distribution, 'linear')
+    decision = decide_from_scores(
+      modelled, scores[0], None, ThresholdRule('expected_f1')
+    )
+    assert decision.threshold.rule == 'target_specificity'
+    assert 'calls all minority' in decision.notes[0]
+
+  @pytest.mark.parametrize('number', [1, 5, 18])
+  def test_too_few_for_the_specificity_get_the_highest_there_is(self, scorer, number):
+    majority = np.random.default_rng(0).normal(size=number)
+    decision = decide_from_scores(scorer, majority, None, ThresholdRule('expected_f1'))
+    threshold = decision.threshold
+    assert (threshold.rule, threshold.value) == ('target_specificity', majority.min())
+    assert 'no minority image was left out; a specificity of 0.95' in threshold.promise
+
+  def test_costs_that_differ_ask_for_the_cheapest_decision(self):
+    assert rivals.default_rule('fusion', 50, 1) == 'minimum_cost'
+    assert rivals.default_rule('fusion', 3, 3) == 'expected_f1'
+    assert rivals.default_rule('egan') == 'zero'
+
   @pytest.mark.parametrize(
     'rule, minority, reason',
     [

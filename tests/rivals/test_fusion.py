@@ -115,6 +115,25 @@ def test_forecast_is_lower_the_less_the_given_images_are_like_the_majority():
   np.testing.assert_allclose(far.minority_score_distribution, expected, rtol=0.15)
 
 
+def test_what_is_constant_in_the_majority_is_in_no_unit():
+  """A feature that rounds to its mean, or a majority of copies, divides by no noise."""
+  constant = np.full((3000, 2), 0.1, np.float32)
+  majority, minority = _features(3000), _features(2, seed=1, offset=3)
+  majority = np.concatenate([majority, constant], axis=1)
+  minority = np.concatenate([minority, 1.01 * constant[:2]], axis=1)
+  scorer = fusion.rival().fit(majority, minority)
+  assert scorer.arrays['logistic']['weights'].__abs__().max() < 10
+  copies = np.tile(_features(1), (12, 1))
+  (decision,) = rivals.decide(
+    fusion.rival(),
+    copies,
+    _features(1, seed=1, offset=3)[None],
+    [0],
+    rule=rivals.ThresholdRule('expected_f1'),
+  )
+  assert not decision.threshold.calls_minority(decision.scorer.scores(copies)).any()
+
+
 @pytest.mark.parametrize(('n', 'rule'), [(1, 'forecast'), (6, 'left-out scores')])
 def test_expected_f1_takes_left_out_images_where_there_are_enough(n, rule):
   minority = _features(n, seed=1, offset=3)[None]

@@ -45,6 +45,13 @@ def test_tells_classes_apart_from_any_number_of_images(name, count, n):
   assert np.median(of_minority) < np.median(of_majority)
 
 
+def test_neighbors_in_blocks_are_neighbors(monkeypatch):
+  index = _features(50)
+  expected = plda._score_neighbors_among(index)
+  monkeypatch.setattr(plda, '_ROWS_AT_ONCE', 7)
+  np.testing.assert_allclose(plda._score_neighbors_among(index), expected, rtol=1e-6)
+
+
 def test_zero_is_equally_likely():
   """The score is the model's log-likelihood ratio, whoever computes it."""
   majority, minority = _features(40), _features(2, seed=1, offset=1)

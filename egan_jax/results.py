@@ -25,6 +25,8 @@ DECISION_LABEL = (
 )
 ORACLE_DECISION_LABEL = 'oracle: stopped at Nash equilibrium, read off test labels'
 _BATCH_SIZE = 64
+_UNSAID_PRIOR = 0.5  # `config.prior` where nobody said how rare the minority is
+_NUM_RESAMPLES = 300  # some seconds with thousands of test images
 
 
 def write(
@@ -86,7 +88,7 @@ def _summarise(
     'data': images.report,
     'weights_sha256': _describe_weights(outcome, played),
     'decision': describe_decision(
-      outcome, images.test_is_minority, oracle=config['stop_at_nash']
+      outcome, images.test_is_minority, config['stop_at_nash'], config['prior']
     ),
     'rivals': _describe_candidates(outcome, images.test_is_minority),
     'seconds': outcome.seconds,
@@ -111,7 +113,7 @@ def _summarise(
 
 
 def describe_decision(
-  outcome: Outcome, is_minority: np.ndarray, oracle: bool = False
+  outcome: Outcome, is_minority: np.ndarray, oracle: bool = False, prior: float = 0.5
 ) -> dict:
   """Method and threshold of every fold, and how they did on the test set.
 
@@ -121,11 +123,15 @@ def describe_decision(
     outcome: what the run came to.
     is_minority: bool `[T]`, of the test images.
     oracle: whether test labels chose the last epoch.
+    prior: share of the minority where decisions are made.
 
   Returns:
     `label` (the protocol), `method`, `backbones`, `why`, `threshold_rule`, `promise` (of the first
     fold, whose model is kept), `thresholds` (one per fold), `notes`, and `metrics`
-    as of `intervals.over_draws`, over folds; None where the test set lacks a class.
+    as of `intervals.over_draws`, over folds; None where the test set lacks a class. Of a
+    single fold each also has the ends of its interval over test images, `low` and `high`.
+    `prior`, and `metrics_at_prior` where it was asked for: the same where the minority is
+    that share.
   """
   decisions = outcome.chosen.decisions
   notes = sorted({note for decision in decisions for note in decision.notes})
@@ -138,7 +144,11 @@ def describe_decision(
     'promise': decisions[0].threshold.promise,
     'thresholds': [decision.threshold.value for decision in decisions],
     'notes': [*notes, *_compare_with_promise(outcome, is_minority)],
-    'metrics': _evaluate(outcome.chosen, is_minority),
+    'metrics': _evaluate(outcome.chosen, is_minority, with_intervals=True),
+    'prior': prior,
+    'metrics_at_prior': None
+    if prior == _UNSAID_PRIOR
+    else _evaluate(outcome.chosen, is_minority, prior),
   }
 
 
@@ -168,21 +178,32 @@ def _compare_with_promise(outcome: Outcome, is_minority: np.ndarray) -> list[str
   ]
 
 
-def _evaluate(candidate: Candidate, is_minority: np.ndarray) -> dict | None:
-  """Metrics over folds, each at its threshold; None where a class is missing."""
+def _evaluate(
+  candidate: Candidate,
+  is_minority: np.ndarray,
+  prior: float | None = None,
+  with_intervals: bool = False,
+) -> dict | None:
+  """Metrics over folds, each at its threshold; None where a class is missing.
+
+  The prior is by default the test set's. Intervals are there of a single fold only.
+  """
   if is_minority.all() or not is_minority.any():
     return None
-  share = float(np.mean(is_minority))
-  results = []
+  share = float(np.mean(is_minority)) if prior is None else prior
+  arguments = []
   for decision, scores in zip(candidate.decisions, candidate.scores, strict=True):
     line = decision.calibration
     probabilities = None if line is None else line.probabilities(scores, share)
-    results.append(
-      metrics.evaluate_scores(
-        scores, is_minority, decision.threshold.value, probabilities=probabilities
-      )
+    arguments.append(
+      (scores, is_minority, decision.threshold.value, prior, probabilities)
     )
-  return intervals.over_draws(results)
+  summary = intervals.over_draws([metrics.evaluate_scores(*a) for a in arguments])
+  if with_intervals and len(arguments) == 1:
+    ends = intervals.over_test_images(*arguments[0], num_resamples=_NUM_RESAMPLES)
+    for name, of_metric in summary.items():
+      of_metric |= {end: ends[name][end] for end in ('low', 'high')}
+  return summary
 
 
 def _describe_candidates(outcome: Outcome, is_minority: np.ndarray) -> list[dict]:

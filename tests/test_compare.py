@@ -103,6 +103,14 @@ def test_each_column_is_what_the_run_says(runs):
   assert _row(rows, 'F1, always minority') == [f'{floor:.3f}'] * 3
 
 
+def test_a_decision_that_test_labels_stopped_is_called_an_oracles(tmp_path):
+  folder, summary = _write_run(tmp_path / 'stopped', 1)
+  summary['decision']['label'] = 'oracle: stopped at Nash equilibrium'
+  run_files.write_json(folder / workdir.SUMMARY, summary)
+  titles = [row[0] for row in compare.tabulate(compare.read_runs([folder]))]
+  assert 'F1, decision (oracle)' in titles and 'F1, decision' not in titles
+
+
 def test_rows_nobody_has_are_left_out(runs):
   rows = compare.tabulate(_read(runs[1:2]))
   assert not [row for row in rows if 'decision' in row[0] or row[0] == 'threshold']

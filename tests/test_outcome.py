@@ -102,6 +102,35 @@ def test_game_with_a_threshold_from_held_out_majority(game):
   _check_model(workdir, summary)
 
 
+def test_minority_that_chose_the_epoch_promises_nothing(game):
+  _, summary = game
+  assert any(
+    note.startswith('no P(minority): the minority images of a game choose')
+    for note in summary['decision']['notes']
+  )
+  assert 'brier' not in summary['decision']['metrics']
+
+
+def test_one_fold_has_intervals_and_the_prior_that_was_asked_for(tmp_path):
+  config = _make_config(method='nearest_class_mean', num_folds=1, prior=0.01)
+  summary = train.train_and_evaluate(config, tmp_path)
+  decision = summary['decision']
+  measured = decision['metrics']['f1']
+  assert measured['low'] <= measured['mean'] <= measured['high']
+  at_prior = decision['metrics_at_prior']
+  recall, specificity = (
+    decision['metrics'][name]['mean'] for name in ('recall', 'specificity')
+  )
+  found, alarms = 0.01 * recall, 0.99 * (1 - specificity)
+  assert at_prior['precision']['mean'] == pytest.approx(found / (found + alarms))
+  assert at_prior['recall']['mean'] == pytest.approx(recall)
+  text = tables.run_text(summary)
+  assert f'({measured["low"]:.3f} to {measured["high"]:.3f})' in text
+  assert 'at prior 0.01' in text
+  assert max(map(len, text.splitlines())) <= 80
+  assert 'at prior 0.01' in (tmp_path / 'report.html').read_text()
+
+
 def test_paper_holds_nothing_out(tmp_path):
   summary = train.train_and_evaluate(_make_config(), tmp_path)
   draws = json.loads((tmp_path / 'draws.json').read_text())

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 
-from egan_jax.evaluation.metrics import constant_predictor_floor
+from egan_jax.evaluation.metrics import (
+  PROBABILITY_METRICS,
+  best_constant_floor,
+  constant_predictor_floor,
+)
 from egan_jax.reporting.finished_run import FinishedRun, name_metric, order_metrics
-from egan_jax.reporting.tables import name_honest
+from egan_jax.reporting.tables import name_decision, name_honest
 
 _TILES = ('f1', 'balanced_accuracy', 'auroc')
 
@@ -49,7 +53,10 @@ def read_protocols(run: FinishedRun) -> dict[str, dict]:
   decision = run.summary.get('decision') or {}
   columns = {}
   if decision.get('metrics'):
-    columns['decision'] = _pick(decision)
+    columns[name_decision(decision)] = _pick(decision)
+  if at_prior := decision.get('metrics_at_prior'):
+    title = f'{name_decision(decision)} at prior {decision["prior"]:g}'
+    columns[title] = {'label': decision['label'], 'metrics': at_prior}
   if 'honest' in protocols:
     columns[name_honest(protocols['honest'])] = _pick(protocols['honest'])
   if 'paper' in protocols:
@@ -64,14 +71,18 @@ def make_columns(run: FinishedRun) -> list[dict]:
   """Those of `read_protocols` with their `name`, none of them there twice."""
   columns = read_protocols(run)
   # At the paper's threshold the decision is the honest column.
-  if 'protocols' in run.summary and 'decision' in columns:
-    if run.summary['decision']['threshold_rule'] == 'zero':
-      del columns['decision']
+  decision = run.summary.get('decision')
+  if 'protocols' in run.summary and decision and decision['threshold_rule'] == 'zero':
+    columns.pop(name_decision(decision), None)
   return [{'name': name, **column} for name, column in columns.items()]
 
 
 def _compute_floor(run: FinishedRun) -> dict:
-  floor = constant_predictor_floor(run.counts.test_minority, run.counts.test_majority)
+  """Of P(minority): that of one that is always the minority's share."""
+  sizes = run.counts.test_minority, run.counts.test_majority
+  best = best_constant_floor(*sizes)
+  of_probabilities = {name: best[name] for name in PROBABILITY_METRICS}
+  floor = constant_predictor_floor(*sizes) | of_probabilities
   return {name: {'mean': value} for name, value in floor.items()}
 
 
@@ -89,6 +100,8 @@ def make_results(run: FinishedRun) -> dict | None:
   folds = (
     'one fold' if counts.folds == 1 else f'mean ± spread over {counts.folds} folds'
   )
+  if 'low' in columns[0]['metrics']['f1']:
+    folds += ', in brackets 95% intervals over test images'
   return {
     'caption': f'{folds}; {run.class_names[0]} is the positive class',
     'columns': [
@@ -118,6 +131,8 @@ def mean_cell(value: Mapping | None) -> dict:
   if value is None or value.get('mean') is None:
     return text_cell('-')
   extras = []
+  if 'low' in value:
+    extras.append(f'({value["low"]:.3f} to {value["high"]:.3f})')
   if value.get('std') is not None:
     extras.append(f'± {value["std"]:.3f}')
   if value.get('epoch') is not None:

@@ -1,7 +1,7 @@
 """The result of a run as a short table, for the terminal and for Markdown."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from egan_jax.evaluation.metrics import METRICS
 from egan_jax.reporting.finished_run import name_metric
@@ -60,19 +60,26 @@ def decision_text(summary: dict) -> str:
   words = '\n'.join(textwrap.fill(sentence, _WIDTH) for sentence in sentences)
   if decision['metrics'] is None:
     return f'{words}\n\nNot measured: the test set does not hold both classes.'
-  rows = [['metric', 'at the threshold', 'worst', 'always minority']]
+  columns = _decision_columns(summary)
+  rows = [['metric', *columns]]
   for name in _DECISION_METRICS:
-    of_metric = decision['metrics'][name]
-    rows.append(
-      [
-        name_metric(name),
-        _format_mean(of_metric),
-        f'{of_metric["worst"]:.3f}',
-        f'{summary["always_minority"][name]:.3f}',
-      ]
-    )
-  label = textwrap.fill(f'{decision["label"]}.', _WIDTH)
-  return f'{words}\n\n{align(rows)}\n\n{label}'
+    rows.append([name_metric(name), *(show(name) for show in columns.values())])
+  label = f'{decision["label"]}.'
+  if 'low' in decision['metrics']['f1']:
+    label += ' In brackets 95% intervals over test images.'
+  return f'{words}\n\n{align(rows)}\n\n{textwrap.fill(label, _WIDTH)}'
+
+
+def _decision_columns(summary: dict) -> dict[str, Callable[[str], str]]:
+  """By the name of the column what shows a metric there."""
+  decision, floor = summary['decision'], summary['always_minority']
+  columns = {'at the threshold': lambda name: _format_mean(decision['metrics'][name])}
+  if len(decision['thresholds']) > 1:
+    columns['worst'] = lambda name: f'{decision["metrics"][name]["worst"]:.3f}'
+  if at_prior := decision.get('metrics_at_prior'):
+    title = f'at prior {decision["prior"]:g}'
+    columns[title] = lambda name: _format_mean(at_prior[name])
+  return columns | {'always minority': lambda name: f'{floor[name]:.3f}'}
 
 
 def _format_threshold(value: float | None) -> str:
@@ -82,6 +89,8 @@ def _format_threshold(value: float | None) -> str:
 
 def _format_mean(of_metric: dict) -> str:
   spread = '' if of_metric['std'] is None else f' ± {of_metric["std"]:.3f}'
+  if 'low' in of_metric:
+    spread = f' ({of_metric["low"]:.3f} to {of_metric["high"]:.3f})'
   return f'{of_metric["mean"]:.3f}{spread}'
 
 
@@ -119,6 +128,12 @@ def _build_rows(summary: dict) -> list[list[str]]:
       ]
     )
   return rows
+
+
+def name_decision(decision: dict) -> str:
+  """The name of the decision's column; if a test label chose its epoch, that is said."""
+  is_oracle = decision['label'].startswith('oracle')
+  return 'decision (oracle)' if is_oracle else 'decision'
 
 
 def name_honest(honest: dict) -> str:

@@ -31,8 +31,9 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
 
   X is either images `[N, H, W, 3]`, uint8 or float in [0, 1] (rounded to 8 bits, as
   files have them), or features `[N, C]` of any kind, for which the backbone is left
-  out; then the method must be one that reads features. `fit` works from a single
-  image of the minority.
+  out; then the method must be one that reads features. Methods with kNN go by angles, in
+  float32: take off an offset that is thousands of times the features' spread. `fit`
+  works from a single image of the minority.
 
   The sign of `decision_function` is scikit-learn's: positive for `classes_[1]`,
   whichever of the two is the minority. The package's own score, of

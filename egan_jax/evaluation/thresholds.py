@@ -189,8 +189,8 @@ def target_sensitivity(
     f'a new minority image is called minority with probability {limits[k - 1]:.4f} or'
     f' more, at a confidence of {confidence} over draws of the {n} minority images'
     f' ({k} of them are below the cut). It holds if new images are like those and'
-    ' none was scored by what it trained; from leave-one-out scores, as far as the'
-    ' scorers left out are like the one in use. Of majority images it says nothing',
+    ' none was scored by what it trained; where each was scored by a fit without it,'
+    ' as far as those fits are like the one in use. Of majority images it says nothing',
   )
 
 

@@ -259,8 +259,6 @@ def _report(runs: Path) -> None:
       settings[name] = before[name]
   epoch_report.write(
     {
-      'command': 'python -m experiments.epoch_rules --setting=SETTING'
-      ' --data_dir=DATA_DIR --runs=DIR, then --report --runs=DIR',
       'held_back': HELD_BACK,
       'decay': DECAY,
       'settings': settings,

@@ -7,7 +7,10 @@
 A run whose workdir is finished in DIR is read, one that was stopped resumes, and one
 that is missing is played (--noplay: left out). What was measured is added to
 experiments/results/table_cells.json; each table and figure goes beside it as JSON,
-Markdown and PNG. --all renders everything that is stored, and docs/results.md.
+Markdown and PNG. --all renders everything that is stored, and docs/results.md. What
+could not be measured is named at the end, with exit status 1.
+
+Figs. 2 and 4 draw one setting, whatever the flags say, and one seed: the first.
 
 Table 6 is of CheXpert if DATA_DIR, a TFDS data folder, has it where TFDS wants it (see
 `egan_jax.data.chexpert`), and else of the public chest X-rays, DATA_DIR being the folder
@@ -21,7 +24,7 @@ from absl import flags
 from egan_jax import command_line
 from egan_jax.errors import UserError
 from experiments.paper import figures, paper_figures, rival_runs, store, writing
-from experiments.paper.cells import PAIRS, Cell, choose_chest_pair
+from experiments.paper.cells import BACKBONE, PAIRS, Cell, choose_chest_pair
 
 _TABLE = flags.DEFINE_multi_integer('table', [], 'Of the paper: 1 to 6.')
 _FIGURE = flags.DEFINE_multi_integer('figure', [], 'Of the paper: 2, 4 or 5.')
@@ -32,7 +35,7 @@ _DATA_DIR = flags.DEFINE_string(
 _RUNS = flags.DEFINE_string('runs', None, 'Folder of the runs.')
 _PLAY = flags.DEFINE_bool('play', True, 'Whether to play runs that are missing.')
 _RIVALS = flags.DEFINE_enum('rivals', 'features', rival_runs.KINDS, 'Which to measure.')
-_BACKBONE = flags.DEFINE_string('backbone', 'EfficientNetLite0', 'Of both networks.')
+_BACKBONE = flags.DEFINE_string('backbone', BACKBONE, 'Of both networks.')
 _PAIRS = flags.DEFINE_list('pairs', [], 'Of table 5; by default those of the paper.')
 _RATIOS = flags.DEFINE_list('ratios', [], 'By default all of the table.')
 _SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Each a run of all folds.')
@@ -49,8 +52,6 @@ _PAIRS_OF_TABLE = {
   6: [],  # whichever is there
 }
 _RATIOS_OF_TABLE = {1: ['1000'], 2: ['2500'], 3: ['50'], 6: ['36']}
-# A table whose cells a figure draws.
-_TABLE_OF_FIGURE = {2: 5, 4: 5}
 
 
 def list_cells(table: int) -> list[Cell]:
@@ -76,18 +77,39 @@ def list_cells(table: int) -> list[Cell]:
   return cells
 
 
-def measure(table: int, runs: Path) -> None:
-  """Measures the cells of a table and stores each as soon as it is there."""
-  for cell in list_cells(table):
-    measured = store.measure(
-      cell,
-      _parse_seeds(),
-      _DATA_DIR.value,
-      runs,
-      _PLAY.value,
-      'none' if table == 3 else _RIVALS.value,
-    )
+def measure(
+  cells: list[Cell], seeds: list[int], rivals: str, runs: Path
+) -> dict[str, str]:
+  """Measures cells and stores each as soon as it is there.
+
+  Returns:
+    Why not, by the names of the runs that could not be measured.
+  """
+  failed = {}
+  for cell in cells:
+    measured = store.measure(cell, seeds, _DATA_DIR.value, runs, _PLAY.value, rivals)
     store.write_cells(store.merge(store.read_cells(), {cell.name: measured}))
+    for seed, reason in measured['missing'].items():
+      failed[cell.workdir_name(int(seed))] = reason
+  return failed
+
+
+def _measure_all(runs: Path) -> dict[str, str]:
+  """All tables and figures that are asked for; as `measure`."""
+  failed, seeds = {}, _parse_seeds()
+  for table in _TABLE.value:
+    rivals = 'none' if table == 3 else _RIVALS.value
+    failed |= measure(list_cells(table), seeds, rivals, runs)
+  for figure in _FIGURE.value:
+    if figure != 5:
+      failed |= measure(figures.list_cells(figure), seeds[:1], 'none', runs)
+  if 5 in _FIGURE.value:
+    writing.write_no_pretraining(
+      figures.measure_no_pretraining(
+        _DATA_DIR.value, runs, _NUM_EPOCHS.value, _PLAY.value
+      )
+    )
+  return failed
 
 
 def _parse_seeds() -> list[int]:
@@ -105,20 +127,11 @@ def main() -> None:
     raise UserError(
       f'no table or figure {unknown.pop()}: tables 1 to 6, figures 2, 4, 5'
     )
+  failed = {}
   if _TABLE.value or _FIGURE.value:
     if not _RUNS.value:
       raise UserError('--runs is missing')
-    runs = Path(_RUNS.value)
-    for table in dict.fromkeys(
-      [*_TABLE.value, *(_TABLE_OF_FIGURE[f] for f in _FIGURE.value if f != 5)]
-    ):
-      measure(table, runs)
-    if 5 in _FIGURE.value:
-      writing.write_no_pretraining(
-        figures.measure_no_pretraining(
-          _DATA_DIR.value, runs, _NUM_EPOCHS.value, _PLAY.value
-        )
-      )
+    failed = _measure_all(Path(_RUNS.value))
   tables = range(1, 7) if _ALL.value else _TABLE.value
   pictures = (2, 4, 5) if _ALL.value else _FIGURE.value
   for number in tables:
@@ -127,6 +140,8 @@ def main() -> None:
     print(writing.write_figure(number))
   if _ALL.value:
     writing.write_page()
+  if failed:
+    raise UserError(store.describe_failures(failed))
 
 
 if __name__ == '__main__':

@@ -6,11 +6,16 @@ import ml_collections
 
 from configs import chexpert as chexpert_config
 from configs import cifar10, cifar100
+from egan_jax import backbones
 from egan_jax import config as egan_config
 from egan_jax.data import chexpert
 from egan_jax.errors import UserError
 
 FIVE_FOLDS = 5
+BACKBONE = 'EfficientNetLite0'  # of both networks, but where it says otherwise
+# Pixels and preprocessing that every pair is wanted at: the authors', and one at which
+# an ImageNet backbone sees something.
+INPUTS = ((32, 'scale'), (96, 'imagenet'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +97,8 @@ class Cell:
     if self.ratio not in PAIRS[self.pair].sizes:
       choices = ', '.join(PAIRS[self.pair].sizes)
       raise UserError(f'{self.pair} has no ratio {self.ratio!r}: choose of {choices}')
+    for backbone in self.backbones:
+      backbones.get(backbone)  # a UserError if there is none
 
   @property
   def name(self) -> str:
@@ -105,6 +112,22 @@ class Cell:
   def workdir_name(self, seed: int) -> str:
     """Of the workdir of one seed."""
     return f'{self.name}_seed{seed}'
+
+
+def describe(cell: Cell) -> dict:
+  """The settings of a cell as they are stored, with what makes its numbers again."""
+  pair = PAIRS[cell.pair]
+  return {
+    'pair': cell.pair,
+    'title': pair.title,
+    'ratio': cell.ratio,
+    'sizes': list(pair.sizes[cell.ratio]),
+    'backbones': list(cell.backbones),
+    'image_size': cell.image_size,
+    'preprocess': cell.preprocess,
+    'num_epochs': cell.num_epochs,
+    'command': describe_command(cell),
+  }
 
 
 def make_config(cell: Cell, seed: int, data_dir: str) -> ml_collections.ConfigDict:

@@ -20,6 +20,7 @@ FIELDS = {
   'zero': ('f1', 'balanced_accuracy', 'auroc'),
   'held_out_95': ('f1', 'balanced_accuracy', 'specificity'),
 }
+_COMMAND = 'python -m experiments.epoch_rules --runs=DIR'
 _BASE = 'last'
 _ORACLE = 'oracle: best epoch of each metric on test labels'
 # What the data sets are compared by.
@@ -205,8 +206,9 @@ def render(result: dict) -> str:
   """The comparison in Markdown, without a heading: side by side, then each setting."""
   settings = result['settings']
   about = (
-    f'`{result["command"]}`; EfficientNetLite0, at 32 px but where it says otherwise, a'
-    ' fifth of both classes held back.'
+    'EfficientNetLite0, at 32 px but where it says otherwise, a fifth of both classes'
+    ' held back. The command beside a setting plays its games; then'
+    f' `{_COMMAND} --report` judges them.'
   )
   parts = [about]
   if len(settings) > 1:
@@ -226,7 +228,7 @@ def render(result: dict) -> str:
       ]
       parts.append(rendering.markdown_table(head, rows))
   parts += [
-    f'{_render_setting(setting)}\n\n![{setting["title"]}]({NAME}_{name}.png)'
+    f'{_render_setting(name, setting)}\n\n![{setting["title"]}]({NAME}_{name}.png)'
     for name, setting in settings.items()
   ]
   return '\n\n'.join(parts)
@@ -245,7 +247,7 @@ def _describe(setting: dict, name: str, threshold: str, field: str) -> str:
   return f'{values} ({difference["mean"]:+.3f}; p = {difference["p"]:.2g})'
 
 
-def _render_setting(setting: dict) -> str:
+def _render_setting(name: str, setting: dict) -> str:
   head = [
     *('rule', 'epochs chosen', 'AUROC', 'F1 at 0', 'balanced accuracy at 0'),
     *('F1 at held-out 95%', 'balanced accuracy at held-out 95%'),
@@ -256,26 +258,28 @@ def _render_setting(setting: dict) -> str:
     *(('held_out_95', 'f1'), ('held_out_95', 'balanced_accuracy')),
   )
   rows = []
-  for name in _list_rules():
-    values = setting['rules'][name]
+  for rule in _list_rules():
+    values = setting['rules'][rule]
     epochs = [epoch for epoch in values['epoch'] if epoch is not None]
     chosen = f'{min(epochs)} to {max(epochs)}' if epochs else '-'
     cells = [rendering.mean_and_spread(values[t][field]) for t, field in columns]
-    difference = setting['against_last'].get(name, {}).get('zero auroc')
+    difference = setting['against_last'].get(rule, {}).get('zero auroc')
     against = '-'
     if difference:
       against = (
         f'{difference["mean"]:+.3f} ({difference["low"]:+.3f} to'
         f' {difference["high"]:+.3f}; p = {difference["p"]:.2g})'
       )
-    rows.append([name.replace('_', ' '), chosen, *cells, against])
+    rows.append([rule.replace('_', ' '), chosen, *cells, against])
   seconds = sum(setting['seconds'].values())
   return (
     f'**{setting["title"]}**: {setting["num_games"]} games (seeds'
     f' {", ".join(map(str, setting["seeds"]))}, five folds each) of'
     f' {setting["num_epochs"]} epochs, {seconds:.0f} s on'
     f' {rendering.describe_machine(setting["environment"])}; mean ± standard deviation'
-    ' over games.\n\n'
+    f' over games. `{_COMMAND} --setting={name} --data_dir=DATA_DIR'
+    f' --seeds={",".join(map(str, setting["seeds"]))}'
+    f' --num_epochs={setting["num_epochs"]}`\n\n'
     f'{rendering.markdown_table(head, rows)}'
   )
 

@@ -7,10 +7,11 @@ from configs import no_pretraining
 from egan_jax import train, workdir
 from egan_jax.reporting import run_files
 from experiments.paper import paper_figures, plots, runs, summaries, table_rows
+from experiments.paper.cells import BACKBONE, FIVE_FOLDS, Cell
 
 RATIOS = ('2500', '1000', '500', '50', '1')
 HEADS = ('sigmoid', 'linear')
-_BACKBONE = 'EfficientNetLite0'
+_COMMAND = 'python -m experiments.tables --figure={} --data_dir=DATA_DIR --runs=DIR'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,41 +33,41 @@ class Figure:
   notes: list[str]
 
 
+def list_cells(figure: int) -> list[Cell]:
+  """What Fig. 2 or 4 draws, a seed of each: all of one setting."""
+  ratios = RATIOS if figure == 4 else RATIOS[:1]
+  return [Cell('cifar10_0_1', ratio, (BACKBONE, BACKBONE)) for ratio in ratios]
+
+
 def losses(cells: dict[str, dict]) -> Figure:
   """Fig. 2: the losses of both players."""
-  curves, notes = {}, []
-  for cell in _played(cells)[:1]:
-    run = next(iter(cell['runs'].values()))
+  curves, played = {}, _find_played(cells, 2)
+  for _, _, run in played:
     curves = {
       name: run['curves'][f'{name}_loss'] for name in ('generator', 'discriminator')
     }
-    notes.append(
-      f'{table_rows.describe_setting(cell)}, 1:{cell["ratio"]}, mean of folds'
-    )
   return Figure(
     2,
     'Discriminator and generator loss',
     {'losses': curves},
     {'losses': 'binary cross-entropy'},
-    notes,
+    ['Means of folds.', *_describe(2, played)],
   )
 
 
 def imbalance(cells: dict[str, dict]) -> Figure:
   """Fig. 4: precision, recall, F1 by ratio, and correct images of both classes."""
   panels = {name: {} for name in ('precision', 'recall', 'f1', 'correct', 'authors')}
-  notes = []
-  for cell in _played(cells):
-    seed, run = next(iter(cell['runs'].items()))
+  played = _find_played(cells, 4)
+  for cell, _, run in played:
     for name in ('precision', 'recall', 'f1'):
       panels[name][f'1:{cell["ratio"]}'] = run['curves'][name]
-    notes.append(f'1:{cell["ratio"]}: {table_rows.describe_setting(cell)}, seed {seed}')
-  for cell in (_played(cells, '1000') or _played(cells))[:1]:
-    curves = next(iter(cell['runs'].values()))['curves']
+  # The authors' curves are of 1:1000.
+  for cell, _, run in ([p for p in played if p[0]['ratio'] == '1000'] or played)[:1]:
     total = summaries.count_test_images(cell)[0]
     for kind in ('minority', 'majority'):
       name = f'{kind}, 1:{cell["ratio"]}, mean of folds'
-      panels['correct'][name] = [value / total for value in curves[f'{kind}_correct']]
+      panels['correct'][name] = [v / total for v in run['curves'][f'{kind}_correct']]
   authors = paper_figures.read_author_curves()['cifar10_1to1000_fold1']
   for kind in ('minority', 'majority'):
     name = f"{kind}, authors' stored run, 1:1000, fold 1"
@@ -83,7 +84,7 @@ def imbalance(cells: dict[str, dict]) -> Figure:
     [
       "The authors' curve is one run with DenseNet121, stored in their public notebooks;"
       ' ours are means over five folds, which look smoother than any of them.',
-      *notes,
+      *_describe(4, played),
     ],
   )
 
@@ -94,7 +95,7 @@ def no_pretraining_counts(stored: dict) -> Figure:
   Args:
     stored: `measure_no_pretraining`'s.
   """
-  panels = {}
+  panels, notes = {}, []
   for head in HEADS:
     run = stored.get(head)
     panels[head] = {
@@ -102,6 +103,12 @@ def no_pretraining_counts(stored: dict) -> Figure:
       for kind in ('minority', 'majority')
       if run
     }
+    if run:
+      num_epochs = len(run['curves']['minority_correct'])
+      notes.append(
+        f'{head}: `{_COMMAND.format(5)} --num_epochs={num_epochs}`;'
+        f' {table_rows.describe_played({"0": run}, FIVE_FOLDS)}'
+      )
   return Figure(
     5,
     'Without a pre-trained discriminator, CIFAR-100 at 1:50',
@@ -110,7 +117,8 @@ def no_pretraining_counts(stored: dict) -> Figure:
     [
       "sigmoid: the authors' head, whose score is never below 0, so that every image is"
       ' called majority whatever was learned (docs/sigmoid_head.md); linear: the same'
-      f' with a logit. Generator {_BACKBONE}, means over five folds, seed 0.'
+      f' with a logit. Generator {BACKBONE}, means over five folds, seed 0.',
+      *notes,
     ],
   )
 
@@ -125,10 +133,10 @@ def measure_no_pretraining(
   """
   measured = {}
   for head in HEADS:
-    run = folder / f'no_pretraining_discriminator_{head}_{_BACKBONE}_{num_epochs}_seed0'
+    run = folder / f'no_pretraining_discriminator_{head}_{BACKBONE}_{num_epochs}_seed0'
     config = no_pretraining.get_config()
     config.data_dir = data_dir
-    config.generator_backbone = _BACKBONE
+    config.generator_backbone = BACKBONE
     config.head_activation = head
     config.num_epochs = num_epochs
     if play and workdir.read_summary(run) is None:
@@ -160,11 +168,20 @@ def draw(figure: Figure, results: Path) -> list[str]:
   return written
 
 
-def _played(cells: dict[str, dict], *ratios: str) -> list[dict]:
-  """Cells of airplane / automobile at 32 px with a run, in the order of the ratios."""
+def _find_played(cells: dict[str, dict], figure: int) -> list[tuple[dict, str, dict]]:
+  """The cells of a figure that have a run, each with one seed and its run."""
+  there = [cells[cell.name] for cell in list_cells(figure) if cell.name in cells]
+  return [(cell, *next(iter(cell['runs'].items()))) for cell in there if cell['runs']]
+
+
+def _describe(figure: int, played: list[tuple[dict, str, dict]]) -> list[str]:
+  """What makes the runs again; of each, what it is and what it took."""
+  seeds = dict.fromkeys(seed for _, seed, _ in played)
   return [
-    cell
-    for ratio in ratios or RATIOS
-    for cell in table_rows.of(cells, 'cifar10_0_1', ratio)
-    if cell['runs'] and cell['image_size'] == 32 and cell['num_epochs'] > 1
+    *(f'`{_COMMAND.format(figure)} --seeds={seed}`' for seed in seeds),
+    *(
+      f'1:{cell["ratio"]}: {table_rows.describe_setting(cell)};'
+      f' {table_rows.describe_played({seed: run}, cell["sizes"][2])}'
+      for cell, seed, run in played
+    ),
   ]

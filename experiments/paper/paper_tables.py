@@ -9,7 +9,10 @@ from experiments.paper import paper_figures, rendering, summaries, table_rows
 from experiments.paper.cells import PAIRS
 
 PAPER = 'paper (oracle, {backbone})'
-HEAD = ('ratio', 'result', 'precision', 'recall', 'F1', 'balanced accuracy', 'AUROC')
+HEAD = (
+  *('ratio', 'result', 'precision', 'recall', 'F1', 'balanced accuracy', 'AUROC'),
+  'average precision',
+)
 
 _PUBLISHED = {
   'cifar10_0_1': paper_figures.TABLE_5['cifar10'],
@@ -23,9 +26,12 @@ _NOTES_ON_RATIOS = (
   ' the mean over five folds: the honest line can stand above the oracle. "Not measured"'
   ' there: the games were played before the epoch was chosen as it is now.',
   'The best rival is the one with the highest balanced accuracy on the test set, so it is'
-  ' a pick on test labels too; all of them stand in the tables of rivals below, each'
-  ' judged at the threshold that 95% of held-out majority images pass. What eGAN makes of'
-  ' that threshold at 1:500 stands under "Which epoch".',
+  ' a pick on test labels too, out of as many as its line says: those that were measured'
+  ' and have a threshold. The tables of rivals below have all that were measured, and name'
+  ' those that were not.',
+  'Rivals decide at the threshold that 95% of held-out majority images pass. At *1:1 no'
+  ' majority image can be held out: there they decide at 0, as "(at 0)" says, or have no'
+  ' threshold. What eGAN makes of the 95% at 1:500 stands under "Which epoch".',
   "The paper's 1:1 rows equal, to the digit, the maxima of one stored run each (CIFAR-10"
   ' fold 1, CIFAR-100), not means of five folds.',
 )
@@ -124,7 +130,7 @@ def backbones(cells: Cells) -> Table:
   rows, groups = [], {}
   for discriminator, generator, *values in paper_figures.TABLE_3:
     name = f'{discriminator} / {generator}'
-    rows.append([name, 'paper (oracle)', *map(rendering.share, values), '-', '-'])
+    rows.append([name, 'paper (oracle)', *table_rows.published(values)])
     groups[name] = {'paper (oracle)': [values[2]]}
     measured = [
       cell
@@ -189,12 +195,7 @@ def ratios(cells: Cells) -> Table:
   """Table 5: every ratio of CIFAR-10 and CIFAR-100."""
   sections, groups, notes = {}, {}, []
   for pair in ('cifar10_0_1', 'cifar10_2_3', 'cifar100_0_1'):
-    settings = {}
-    for cell in cells.values():
-      if cell['pair'] == pair:
-        setting = settings.setdefault(table_rows.describe_setting(cell), {})
-        setting[cell['ratio']] = cell
-    for setting, by_ratio in (settings or {PAIRS[pair].title: {}}).items():
+    for setting, by_ratio in table_rows.group(cells, pair):
       rows = []
       for ratio in PAIRS[pair].sizes:
         name = table_rows.name_ratio(ratio)
@@ -206,12 +207,12 @@ def ratios(cells: Cells) -> Table:
         rows += table_rows.rows_of(cell, name)
         if cell:
           classes = PAIRS[pair].title.split(' ', 1)[1]
-          groups[f'{classes}\n{name}, {cell["image_size"]} px'] = {
+          groups[f'{classes}\n{name}, {table_rows.name_setting(cell)}'] = {
             **({'paper (oracle)': [published[2]]} if published else {}),
             **table_rows.values_to_draw(cell),
           }
           notes.append(f'{name}: {table_rows.describe_runs(cell)}')
-      sections[setting] = (HEAD, rows)
+      sections[table_rows.describe_setting(setting)] = (HEAD, rows)
   return Table(
     5,
     'Maximum precision, recall and F1 at every imbalance ratio',
@@ -231,12 +232,12 @@ def chest(cells: Cells) -> Table:
   ]
   groups, notes, floors = {}, [_NOTE_ON_CHEXPERT, _NOTE_ON_CHEST_X_RAYS], set()
   for pair, title in (('chexpert', 'CheXpert'), ('chest_xray', 'chest X-ray folders')):
-    measured = [cell for cell in cells.values() if cell['pair'] == pair]
-    if not measured:
-      rows += table_rows.rows_of(None, title)
-    for cell in measured:
-      where = f'{title}, {cell["image_size"]} px, {cell["preprocess"]}'
+    for setting, by_ratio in table_rows.group(cells, pair):
+      where = f'{title}, {table_rows.name_setting(setting)}'
+      cell = by_ratio.get('36')
       rows += table_rows.rows_of(cell, where)
+      if not cell:
+        continue
       if baseline := summaries.summarise_rivals(cell).get('fine_tuned'):
         name = "the paper's baseline (fine-tuned), honest threshold"
         rows.append([where, name, *table_rows.cells_of(baseline)])
@@ -269,21 +270,13 @@ TABLES: dict[int, Callable[[Cells], Table]] = {
 
 
 def rival_sections(cells: Cells) -> dict[str, tuple[tuple[str, ...], list[list[str]]]]:
-  """All rivals of every cell that has some: by setting, a row per rival and ratio."""
+  """All rivals of every cell: by setting, a row per ratio and rival or what is missing."""
+  head = ('ratio', 'rival', *HEAD[2:], 'lowest specificity', 'draws')
   sections = {}
-  for cell in cells.values():
-    for name, values in summaries.summarise_rivals(cell).items():
-      _, rows = sections.setdefault(
-        table_rows.describe_setting(cell),
-        (('ratio', 'rival', *HEAD[2:], 'lowest specificity', 'draws'), []),
-      )
-      rows.append(
-        [
-          table_rows.name_ratio(cell['ratio']),
-          name,
-          *table_rows.cells_of(values),
-          rendering.share(min(values['specificity'])),
-          str(len(values['f1'])),
-        ]
-      )
+  for pair in PAIRS:
+    for setting, by_ratio in table_rows.group(cells, pair):
+      rows = []
+      for ratio in PAIRS[pair].sizes:
+        rows += table_rows.rival_rows(by_ratio.get(ratio), table_rows.name_ratio(ratio))
+      sections[table_rows.describe_setting(setting)] = (head, rows)
   return sections

@@ -7,7 +7,7 @@ from pathlib import Path
 from egan_jax.errors import UserError
 from egan_jax.reporting import run_files
 from experiments.paper import rival_runs, runs
-from experiments.paper.cells import PAIRS, Cell, describe_command
+from experiments.paper.cells import Cell, describe
 
 RESULTS = Path(__file__).parents[1] / 'results'
 CELLS = 'table_cells.json'
@@ -45,21 +45,7 @@ def measure(
   Returns:
     The cell as it is stored. `missing` says why a seed has no run.
   """
-  pair = PAIRS[cell.pair]
-  measured = {
-    'pair': cell.pair,
-    'title': pair.title,
-    'ratio': cell.ratio,
-    'sizes': list(pair.sizes[cell.ratio]),
-    'backbones': list(cell.backbones),
-    'image_size': cell.image_size,
-    'preprocess': cell.preprocess,
-    'num_epochs': cell.num_epochs,
-    'command': describe_command(cell),
-    'runs': {},
-    'rivals': {},
-    'missing': {},
-  }
+  measured = {**describe(cell), 'runs': {}, 'rivals': {}, 'missing': {}}
   for seed in seeds:
     try:
       if play:
@@ -77,6 +63,15 @@ def measure(
   return measured
 
 
+def describe_failures(failed: dict[str, str]) -> str:
+  """One line that names what could not be measured, each reason once."""
+  by_reason = {}
+  for name, reason in failed.items():
+    by_reason.setdefault(reason, []).append(name)
+  told = [f'{", ".join(names)}: {reason}' for reason, names in by_reason.items()]
+  return f'could not measure {"; ".join(told)}'
+
+
 def estimate_seconds(cell: Cell, folder: Path) -> float | None:
   """Training seconds of a run of the cell, from one of a single epoch, if there is."""
   probe = runs.read(
@@ -88,9 +83,10 @@ def estimate_seconds(cell: Cell, folder: Path) -> float | None:
 
 
 def merge(old: dict[str, dict], new: dict[str, dict]) -> dict[str, dict]:
-  """Cells of both; of one that is in both, the seeds of both, the new ones first.
+  """Cells of both; of one that is in both, the seeds and rivals of both.
 
-  A new cell of which nothing was measured adds nothing.
+  What is in both is the new one's. A new cell of which nothing was measured adds
+  nothing.
   """
   merged = dict(old)
   for name, cell in new.items():
@@ -100,7 +96,10 @@ def merge(old: dict[str, dict], new: dict[str, dict]) -> dict[str, dict]:
     merged[name] = {
       **cell,
       'runs': {**before['runs'], **cell['runs']},
-      'rivals': {**before['rivals'], **cell['rivals']},
+      'rivals': {
+        seed: {**before['rivals'].get(seed, {}), **cell['rivals'].get(seed, {})}
+        for seed in {**before['rivals'], **cell['rivals']}
+      },
       'estimated_seconds': cell['estimated_seconds'] or before.get('estimated_seconds'),
     }
   return merged

@@ -4,13 +4,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from egan_jax import rivals
 from egan_jax.evaluation.metrics import constant_predictor_floor
 
-FIELDS = ('precision', 'recall', 'f1', 'balanced_accuracy', 'auroc')
+FIELDS = (
+  'precision',
+  'recall',
+  'f1',
+  'balanced_accuracy',
+  'auroc',
+  'average_precision',
+)
 ORACLE = 'eGAN, paper protocol (oracle)'
 HONEST = 'eGAN, honest (epoch by training images, threshold 0)'
 FLOOR = 'always minority'
-BEST_RIVAL = 'best rival: {name}'
+BEST_RIVAL = 'best rival of {count}: {name}'
 
 
 def pool_folds(runs: dict[str, dict], field: str) -> list[float]:
@@ -38,8 +46,7 @@ def summarise(cell: dict) -> dict[str, dict[str, list[float]]]:
     }
     if pool_folds(runs, 'f1'):
       lines[HONEST] = {field: pool_folds(runs, field) for field in FIELDS}
-  if best := find_best_rival(cell):
-    lines[BEST_RIVAL.format(name=best)] = summarise_rivals(cell)[best]
+  lines |= find_best_rival(cell)
   if totals := count_test_images(cell):
     floor = constant_predictor_floor(*totals)
     lines[FLOOR] = {field: [floor[field]] for field in FIELDS}
@@ -63,13 +70,47 @@ def summarise_rivals(cell: dict) -> dict[str, dict[str, list[float]]]:
   }
 
 
-def find_best_rival(cell: dict) -> str | None:
-  """The rival with the highest mean balanced accuracy: picked on test labels."""
-  rivals = summarise_rivals(cell)
-  rivals.pop('always_minority', None)
-  if not rivals:
-    return None
-  return max(rivals, key=lambda name: np.mean(rivals[name]['balanced_accuracy']))
+def find_best_rival(cell: dict) -> dict[str, dict[str, list[float]]]:
+  """The line of the rival with the highest mean balanced accuracy, if there is one.
+
+  It is picked on test labels, of as many as its name says: those that were measured
+  and have a threshold that means something.
+  """
+  candidates = {
+    name: values
+    for name, values in summarise_rivals(cell).items()
+    if name != 'always_minority' and _has_threshold(cell, name)
+  }
+  if not candidates:
+    return {}
+  best = max(candidates, key=lambda n: np.mean(candidates[n]['balanced_accuracy']))
+  line = BEST_RIVAL.format(count=len(candidates), name=name_rival(cell, best))
+  return {line: candidates[best]}
+
+
+def name_rival(cell: dict, name: str) -> str:
+  """A rival of the cell, with its threshold where that is not of held-out images."""
+  if not _is_at_zero(cell, name):
+    return name
+  return f'{name} (at 0{"" if _has_threshold(cell, name) else ", arbitrary"})'
+
+
+def _is_at_zero(cell: dict, name: str) -> bool:
+  """By the rule that is stored, alike for all seeds: they have as many images."""
+  tables = cell['rivals'].values()
+  return next(table[name]['rule'] for table in tables if name in table) == 'zero'
+
+
+def _has_threshold(cell: dict, name: str) -> bool:
+  """False where 0 is all there is and the rival's scores do not decide there."""
+  if not _is_at_zero(cell, name):
+    return True
+  return name in rivals.names() and rivals.get(name).decides_at_zero
+
+
+def list_missing_rivals(cell: dict) -> list[str]:
+  """Rivals that exist and were not measured in the cell."""
+  return [n for n in rivals.names() if not any(n in t for t in cell['rivals'].values())]
 
 
 def count_test_images(cell: dict) -> tuple[int, int] | None:

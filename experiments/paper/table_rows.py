@@ -4,11 +4,32 @@ import numpy as np
 
 from egan_jax import rivals
 from experiments.paper import rendering, summaries
+from experiments.paper.cells import BACKBONE, INPUTS, PAIRS, Cell, describe
 from experiments.paper.summaries import FIELDS
 
 
 def of(cells: dict[str, dict], pair: str, ratio: str) -> list[dict]:
   return [c for c in cells.values() if (c['pair'], c['ratio']) == (pair, ratio)]
+
+
+def group(cells: dict[str, dict], pair: str) -> list[tuple[dict, dict[str, dict]]]:
+  """Each setting of a pair and its cells by ratio: what is wanted, then what else is.
+
+  A setting is told by any cell of it; one that is wanted is there without a cell too.
+  """
+  ratio = next(iter(PAIRS[pair].sizes))
+  wanted = [describe(Cell(pair, ratio, (BACKBONE, BACKBONE), *i)) for i in INPUTS]
+  grouped = {_key(setting): (setting, {}) for setting in wanted}
+  for cell in cells.values():
+    if cell['pair'] == pair:
+      _, by_ratio = grouped.setdefault(_key(cell), (cell, {}))
+      by_ratio[cell['ratio']] = cell
+  return [*grouped.values()]
+
+
+def _key(cell: dict) -> tuple:
+  fields = ('image_size', 'preprocess', 'num_epochs')
+  return (*cell['backbones'], *(cell[field] for field in fields))
 
 
 def name_ratio(ratio: str) -> str:
@@ -23,23 +44,26 @@ def describe_setting(cell: dict) -> str:
   )
 
 
+def name_setting(cell: dict) -> str:
+  """The same for a picture: networks and epochs only where they are not the usual."""
+  told = [f'{cell["image_size"]} px', cell['preprocess']]
+  if {*cell['backbones']} != {BACKBONE}:
+    told.append(' / '.join(dict.fromkeys(cell['backbones'])))
+  if cell['num_epochs'] != Cell.num_epochs:
+    told.append(f'{cell["num_epochs"]} epochs')
+  return ', '.join(told)
+
+
 def describe_runs(cell: dict) -> str:
   """The command, how much of it there is, how long it took."""
-  runs = cell['runs'].values()
+  runs = cell['runs']
   seeds = ','.join(sorted({*cell['runs'], *cell['rivals']}))
   with_heads = [seed for seed, table in cell['rivals'].items() if _has_heads(table)]
   kinds = ' --rivals=all' if with_heads else ''
   parts = [f'`{cell["command"]} --seeds={seeds}{kinds}`']
   if runs:
-    seconds = sum(run['seconds']['train'] for run in runs)
-    machines = dict.fromkeys(
-      rendering.describe_machine(run['environment']) for run in runs
-    )
-    parts.append(
-      f'{summaries.describe_seeds(list(cell["runs"]))} x {cell["sizes"][2]} folds,'
-      f' {seconds:.0f} s of training, {" and ".join(machines)}'
-    )
-  decided = [seed for seed, run in cell['runs'].items() if 'honest' in run]
+    parts.append(describe_played(runs, cell['sizes'][2]))
+  decided = [seed for seed, run in runs.items() if 'honest' in run]
   if 0 < len(decided) < len(runs):
     parts.append(f'honest line: {summaries.describe_seeds(decided)}')
   if cell['rivals']:
@@ -47,6 +71,18 @@ def describe_runs(cell: dict) -> str:
   if with_heads:
     parts.append(f'of those that train a head: {summaries.describe_seeds(with_heads)}')
   return '; '.join(parts)
+
+
+def describe_played(runs: dict[str, dict], num_folds: int) -> str:
+  """Which seeds were played, how long it took, and where."""
+  seconds = sum(run['seconds']['train'] for run in runs.values())
+  machines = dict.fromkeys(
+    rendering.describe_machine(run['environment']) for run in runs.values()
+  )
+  return (
+    f'{summaries.describe_seeds(list(runs))} x {num_folds} folds,'
+    f' {seconds:.0f} s of training, {" and ".join(machines)}'
+  )
 
 
 def _has_heads(table: dict) -> bool:
@@ -89,6 +125,26 @@ def rows_of(cell: dict | None, first: str) -> list[list[str]]:
   ]
 
 
+def rival_rows(cell: dict | None, first: str) -> list[list[str]]:
+  """A row per rival, and one of those that were not measured."""
+  rows, missing = [], 'all'
+  if cell and cell['rivals']:
+    rows = [
+      [
+        first,
+        summaries.name_rival(cell, name),
+        *cells_of(values),
+        rendering.share(min(values['specificity'])),
+        str(len(values['f1'])),
+      ]
+      for name, values in summaries.summarise_rivals(cell).items()
+    ]
+    missing = ', '.join(summaries.list_missing_rivals(cell))
+  if missing:
+    rows.append([first, missing, *[rendering.NOT_MEASURED] * (len(FIELDS) + 2)])
+  return rows
+
+
 def shorten(name: str) -> str:
   """The same series in every group of a picture."""
   return 'best rival' if name.startswith('best rival') else name
@@ -116,9 +172,7 @@ def count_rows(cell: dict, totals) -> dict[str, tuple[list[float], list[float]]]
     )
   else:
     counts['eGAN'] = [], []
-  if best := summaries.find_best_rival(cell):
-    values = summaries.summarise_rivals(cell)[best]
-    name = summaries.BEST_RIVAL.format(name=best)
+  for name, values in summaries.find_best_rival(cell).items():
     counts[name] = values['minority_correct'], values['majority_correct']
   if totals:
     counts[summaries.FLOOR] = [totals[0]], [0]

@@ -115,7 +115,10 @@ def write_page(results: Path = store.RESULTS, page: Path = PAGE) -> None:
   parts.append(
     'On the same draws, backbone, weights and input, each at the threshold that 95% of'
     ' held-out majority images pass; mean ± standard deviation over draws. The lowest'
-    ' specificity on the test set shows where a rival did not keep those 95%.'
+    ' specificity on the test set shows where a rival did not keep those 95%. "(at 0)"'
+    ' decides at 0 instead: "always minority" everywhere, and all at *1:1, where no'
+    ' majority image can be held out. "Arbitrary": 0 means nothing among the scores of'
+    ' that rival, so that only its AUROC and average precision do.'
   )
   for heading, (head, rows) in paper_tables.rival_sections(
     store.read_cells(results)

@@ -137,12 +137,13 @@ def judged(tmp_path):
 
 def test_the_report_is_written_and_names_every_rule(judged, tmp_path, monkeypatch):
   monkeypatch.setattr(epoch_report, 'RESULTS', tmp_path)
-  epoch_report.write({'command': 'c', 'settings': {'noise': judged}})
+  epoch_report.write({'settings': {'noise': judged}})
   text = (tmp_path / 'epoch_rules.md').read_text()
   for rule in epoch_choice.RULES:
     assert f'| {rule.replace("_", " ")} |' in text
     assert f'| running average, {rule.replace("_", " ")} |' in text
   assert '5 games (seeds 0, five folds each) of 4 epochs, 2 s on 2 cores of P' in text
+  assert '--setting=noise --data_dir=DATA_DIR --seeds=0 --num_epochs=4`' in text
   assert (tmp_path / 'epoch_rules_noise.png').stat().st_size > 0
   # The average game of noise has nothing to tell rules apart by.
   against = judged['against_last']['most_stable']['zero auroc']
@@ -154,7 +155,7 @@ def test_data_sets_stand_side_by_side_and_survive_being_stored(
 ):
   monkeypatch.setattr(epoch_report, 'RESULTS', tmp_path)
   other = {**judged, 'title': 'other noise'}
-  result = {'command': 'c', 'settings': {'noise': judged, 'other': other}}
+  result = {'settings': {'noise': judged, 'other': other}}
   epoch_report.write(result)
   text = (tmp_path / 'epoch_rules.md').read_text()
   for title in ('AUROC', 'Balanced accuracy at 0', 'Balanced accuracy at held-out 95%'):
@@ -163,7 +164,7 @@ def test_data_sets_stand_side_by_side_and_survive_being_stored(
   cell = f'{np.mean(last):.3f} ± {np.std(last, ddof=1):.3f}'
   assert f'| last | {cell} | {cell} |' in text
   # A report of nothing new says the same of what was reported before.
-  epoch_report.write({'command': 'c', 'settings': epoch_report.read()})
+  epoch_report.write({'settings': epoch_report.read()})
   assert (tmp_path / 'epoch_rules.md').read_text() == text
 
 

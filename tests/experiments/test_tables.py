@@ -1,17 +1,20 @@
 """The paper's tables: its figures, the cells, what is reused, what is not measured."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from egan_jax import config as egan_config
-from egan_jax import train, workdir
+from egan_jax import rivals, train, workdir
 from egan_jax.errors import UserError
 from egan_jax.evaluation import metrics
 from egan_jax.reporting import run_files
 from experiments.paper import (
   epoch_report,
+  figures,
   paper_figures,
   paper_tables,
   rival_runs,
@@ -25,6 +28,7 @@ from experiments.paper.cells import (
   PAIRS,
   Cell,
   choose_chest_pair,
+  describe,
   describe_command,
   make_config,
 )
@@ -82,6 +86,7 @@ def make_rivals(seed):
     ]
     fields = rows[0]
     result[name] = {field: [row[field] for row in rows] for field in fields}
+    result[name]['rule'] = 'target_specificity' if skill else 'zero'
   return result
 
 
@@ -144,15 +149,16 @@ def test_table_6_is_of_chexpert_where_tfds_wants_it(tmp_path):
 def test_table_6_has_a_row_of_each_data_set_that_was_measured(measured):
   floors = {}
   for pairs in ((), ('chexpert',), ('chexpert', 'chest_xray')):
-    cells = {pair: {**measured, 'pair': pair, 'ratio': '36'} for pair in pairs}
+    cells = {pair: {**measured, **describe(Cell(pair, '36', LITE))} for pair in pairs}
     table = paper_tables.TABLES[6](cells)
     text = '\n'.join(' '.join(row) for row in table.sections[''][1])
     for pair, title in (
       ('chexpert', 'CheXpert'),
       ('chest_xray', 'chest X-ray folders'),
     ):
-      assert (f'{title}, 32 px' in text) == (pair in pairs)
-      assert (f'{title} eGAN not measured' in text) == (pair not in pairs)
+      missing = f'{title}, 32 px, scale eGAN not measured'
+      assert (missing in text) == (pair not in pairs)
+      assert f'{title}, 96 px, imagenet eGAN not measured' in text
     floors[pairs] = table.floor
   assert [*floors.values()] == [None, pytest.approx(2 / 3), pytest.approx(2 / 3)]
 
@@ -171,6 +177,8 @@ def test_every_cell_has_a_config_that_can_be_run_and_a_name_of_its_own():
     Cell('cifar10_0_1', '7', LITE)
   with pytest.raises(UserError, match="unknown pair 'x'"):
     Cell('x', '1', LITE)
+  with pytest.raises(UserError, match="unknown backbone 'x'"):
+    Cell('cifar10_0_1', '1', ('EfficientNetLite0', 'x'))
 
 
 def test_a_finished_run_is_not_played_again_and_a_missing_one_is(tmp_path, monkeypatch):
@@ -244,12 +252,20 @@ def test_merging_keeps_the_seeds_of_both(measured):
   assert store.merge({'a': old}, {'a': nothing}) == {'a': old}
 
 
+def test_merging_keeps_the_rivals_of_both(measured):
+  of_seed = {'strong': 'old', 'fine_tuned': 'old'}
+  old = {**measured, 'rivals': {'0': of_seed, '5': of_seed}}
+  united = store.merge({'a': old}, {'a': measured})['a']['rivals']
+  assert united['0'] == {**of_seed, **measured['rivals']['0']}
+  assert united['1'] == measured['rivals']['1'] and united['5'] == of_seed
+
+
 def test_lines_name_their_protocol_and_pool_games(measured):
   lines = summaries.summarise(measured)
   assert list(lines) == [
     summaries.ORACLE,
     summaries.HONEST,
-    'best rival: strong',
+    'best rival of 2: strong',
     summaries.FLOOR,
   ]
   assert len(lines[summaries.ORACLE]['f1']) == 2  # a seed each
@@ -267,8 +283,91 @@ def test_games_that_did_not_decide_have_no_honest_line(measured):
   assert summaries.count_test_images(measured) == (20, 20)
   _, rows = next(iter(paper_tables.ratios({'a': measured}).sections.values()))
   row = next(row for row in rows if row[:2] == ['1:500', summaries.HONEST])
-  assert row[2:] == ['not measured'] * 5
+  assert row[2:] == ['not measured'] * 6
   table_rows.count_rows(measured, (20, 20))
+
+
+def test_rivals_that_were_not_measured_are_named(measured):
+  for table in measured['rivals'].values():
+    table['fusion'] = table['weak']
+  heading = table_rows.describe_setting(measured)
+  _, rows = paper_tables.rival_sections({'a': measured})[heading]
+  named = {ratio: [r[1] for r in rows if r[0] == ratio] for ratio in ('1:500', '1:50')}
+  missing = [n for n in rivals.names() if n not in ('always_minority', 'fusion')]
+  assert named['1:500'][-1] == ', '.join(missing)
+  assert named['1:50'] == ['all']
+  assert rows[-1][2:] == ['not measured'] * 8
+
+
+def test_a_rival_at_0_says_so_and_is_the_best_only_if_it_decides_there(measured):
+  for table in measured['rivals'].values():
+    table |= {'fusion': table.pop('strong'), 'fine_tuned': table.pop('weak')}
+    for values in table.values():
+      values['rule'] = 'zero'
+  assert 'best rival of 1: fine_tuned (at 0)' in summaries.summarise(measured)
+  named = [row[1] for row in table_rows.rival_rows(measured, '')]
+  assert named[:2] == ['always_minority (at 0)', 'fusion (at 0, arbitrary)']
+
+
+def test_settings_that_are_wanted_say_that_they_were_not_measured(measured):
+  sections = paper_tables.ratios({CELL.name: measured}).sections
+  for pair in ('cifar10_0_1', 'cifar10_2_3', 'cifar100_0_1'):
+    for size, preprocess in ((32, 'scale'), (96, 'imagenet')):
+      wanted = Cell(pair, '500', LITE, size, preprocess)
+      _, rows = sections[table_rows.describe_setting(describe(wanted))]
+      assert (['1:500', 'eGAN', *['not measured'] * 6] in rows) == (wanted != CELL)
+  assert len(sections) == 6
+
+
+def test_no_two_cells_share_a_place_in_the_picture(measured):
+  others = [
+    Cell('cifar10_0_1', '500', LITE, num_epochs=20),
+    Cell('cifar10_0_1', '500', LITE, preprocess='imagenet'),
+    Cell('cifar10_0_1', '500', ('VGG16', 'EfficientNetLite0')),
+  ]
+  cells = {cell.name: {**measured, **describe(cell)} for cell in (CELL, *others)}
+  groups = paper_tables.ratios(cells).groups
+  assert len(groups) == len(cells)
+  assert 'airplane / automobile\n1:500, 32 px, scale' in groups
+
+
+def test_a_figure_is_of_its_own_cells_and_says_what_makes_them(measured):
+  assert [cell.ratio for cell in figures.list_cells(2)] == ['2500']
+  assert [cell.ratio for cell in figures.list_cells(4)] == [*figures.RATIOS]
+  other = Cell('cifar10_0_1', '50', ('VGG16', 'VGG16'))
+  figure = figures.imbalance({CELL.name: measured, other.name: measured})
+  assert [*figure.panels['f1']] == ['1:500']
+  notes = '\n'.join(figure.notes)
+  assert '--figure=4 --data_dir=DATA_DIR --runs=DIR --seeds=0`' in notes
+  assert 'seed 0 x 5 folds, 2 s of training, 2 cores of P' in notes
+  alone = figures.no_pretraining_counts({'linear': measured['runs']['0']})
+  assert '--figure=5 --data_dir=DATA_DIR --runs=DIR --num_epochs=4`' in alone.notes[1]
+
+
+# Measures, and leaves what the repository stores as it is.
+_COMMAND = """
+from egan_jax import command_line
+from experiments import tables
+
+tables.store.write_cells = lambda cells: None
+tables.writing.write_table = 'table {}'.format
+command_line.run(tables.main, required=())
+"""
+
+
+@pytest.mark.parametrize('played', [True, False])
+def test_what_could_not_be_measured_is_told_at_the_end(played, tmp_path):
+  arguments = ['--table=6', '--seeds=0,1', '--rivals=none', f'--play={played}']
+  arguments += [f'--data_dir={tmp_path}/nowhere', f'--runs={tmp_path}']
+  done = subprocess.run(
+    [sys.executable, '-c', _COMMAND, *arguments], capture_output=True, text=True
+  )
+  assert done.stdout == 'table 6\n'
+  assert done.returncode == played
+  if played:
+    name = Cell('chest_xray', '36', LITE).name
+    told = f'error: could not measure {name}_seed0, {name}_seed1: '
+    assert done.stderr.splitlines()[-1].startswith(told)
 
 
 @pytest.mark.parametrize('number', paper_tables.TABLES)

@@ -46,6 +46,7 @@ def run(
     if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.WARNING)  # JAX and orbax have much to say at INFO
     compilation_cache.enable()
+    sys.stdout.reconfigure(errors='backslashreplace')  # file names need not be UTF-8
     if takes_arguments:
       main(arguments[1:])
     else:

@@ -14,10 +14,9 @@ from absl import flags
 from egan_jax import command_line
 from egan_jax.errors import UserError
 from egan_jax.reporting import finished_run, plotting, run_files, tables
-from egan_jax.reporting.finished_run import FinishedRun, name_metric
+from egan_jax.reporting.finished_run import FinishedRun, format_score, name_metric
 from egan_jax.reporting.plotting import GREEN, INK, MINORITY, MUTED
 from egan_jax.reporting.report_results import read_protocols
-from egan_jax.reporting.report_sections import format_score
 
 MARKDOWN = 'compare.md'
 FIGURE = 'compare.png'
@@ -177,8 +176,7 @@ def _describe_thresholds(decision: dict | None) -> str:
   """The rule and the thresholds of the folds, or their range."""
   if not decision:
     return _NONE
-  values = decision['thresholds']
-  values = sorted(float('inf') if value is None else value for value in values)
+  values = sorted(map(float, decision['thresholds']))
   ends = list(dict.fromkeys(map(format_score, (values[0], values[-1]))))
   return f'{decision["threshold_rule"]}: {" to ".join(ends)}'
 

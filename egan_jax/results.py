@@ -142,7 +142,7 @@ def describe_decision(
     'why': outcome.why,
     'threshold_rule': decisions[0].threshold.rule,
     'promise': decisions[0].threshold.promise,
-    'thresholds': [decision.threshold.value for decision in decisions],
+    'thresholds': [_to_json(decision.threshold.value) for decision in decisions],
     'notes': [*notes, *_compare_with_promise(outcome, is_minority)],
     'metrics': _evaluate(outcome.chosen, is_minority, with_intervals=True),
     'prior': prior,
@@ -150,6 +150,11 @@ def describe_decision(
     if prior == _UNSAID_PRIOR
     else _evaluate(outcome.chosen, is_minority, prior),
   }
+
+
+def _to_json(threshold: float) -> float | str:
+  """In words where it is infinite, as JSON has no infinity."""
+  return threshold if np.isfinite(threshold) else repr(float(threshold))
 
 
 def _compare_with_promise(outcome: Outcome, is_minority: np.ndarray) -> list[str]:

@@ -43,7 +43,7 @@ def _write_run(folder, seed, decision=True, protocols=True, **config):
       'why': 'why not',
       'threshold_rule': 'target_specificity',
       'promise': '',
-      'thresholds': [0.5, None],
+      'thresholds': [0.5, 'inf'],
       'notes': [],
       'metrics': intervals.over_draws(evaluated),
     }
@@ -84,9 +84,9 @@ def test_each_column_is_what_the_run_says(runs):
   assert _row(rows, 'test images') == ['10 + 20'] * 3
   assert _row(rows, 'seconds') == ['3'] * 3
   assert _row(rows, 'threshold') == [
-    'target_specificity: 0.5 to infinite',
+    'target_specificity: 0.5 to infinity',
     '-',
-    'target_specificity: 0.5 to infinite',
+    'target_specificity: 0.5 to infinity',
   ]
   for column, (_, summary) in enumerate(runs):
     for name, title in (('f1', 'F1'), ('auroc', 'AUROC')):

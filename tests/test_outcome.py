@@ -126,7 +126,9 @@ def test_one_fold_has_intervals_and_the_prior_that_was_asked_for(tmp_path):
   assert at_prior['recall']['mean'] == pytest.approx(recall)
   text = tables.run_text(summary)
   assert f'({measured["low"]:.3f} to {measured["high"]:.3f})' in text
-  assert 'at prior 0.01' in text
+  assert 'always minority   at prior 0.01' in text
+  ending = 'At prior 0.01 the F1 of "always minority" is 0.020.'
+  assert ' '.join(text.split()).endswith(ending)
   assert max(map(len, text.splitlines())) <= 80
   assert 'at prior 0.01' in (tmp_path / 'report.html').read_text()
 

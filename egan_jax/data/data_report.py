@@ -146,7 +146,12 @@ def check_readable(
   if len(unreadable) <= (0 if strict else _TOLERATED * num_files):
     return
   with tempfile.NamedTemporaryFile(
-    'w', encoding='utf-8', prefix='egan_jax_unreadable_', suffix='.txt', delete=False
+    'w',
+    encoding='utf-8',
+    errors='surrogateescape',  # the names as they are
+    prefix='egan_jax_unreadable_',
+    suffix='.txt',
+    delete=False,
   ) as file:
     file.writelines(f'{name} {reason}\n' for name, reason in unreadable)
   why = 'config.strict is set' if strict else f'more than {_TOLERATED:.0%}'

@@ -13,6 +13,8 @@ from egan_jax.data import file_lists
 from egan_jax.errors import UserError
 
 SPLITS = ('train', 'test')
+# What `egan_jax.predict` says of images beside the names of the classes.
+NOT_CLASSES = ('abstain', 'unreadable')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,6 +180,11 @@ def choose_classes(
   counts = collections.Counter(f.label for f in listing.files if f.split == 'train')
   pair = asked if len(asked) == 2 else list(labels)
   for name in pair:
+    if name in NOT_CLASSES:
+      raise UserError(
+        f'{data_dir}: no class can be called {name!r}, which is what predict says of an'
+        ' image that it puts in no class: rename it'
+      )
     if not counts[name]:
       suffixes = ', '.join(suffix[1:] for suffix in file_lists.SUFFIXES)
       raise UserError(f'{data_dir}: class {name!r} has no training images ({suffixes})')

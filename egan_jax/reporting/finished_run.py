@@ -116,6 +116,15 @@ def name_metric(field: str) -> str:
   return _METRIC_NAMES.get(field, field.replace('_', ' '))
 
 
+def format_score(value: float | str) -> str:
+  """A score or threshold with four significant digits.
+
+  Infinite thresholds are words in summary.json, as JSON has no infinity.
+  """
+  text = f'{float(value):.4g}'
+  return text.replace('inf', 'infinity')
+
+
 def order_metrics(fields: Iterable[str]) -> list[str]:
   """Those of the fields that are metrics, the ones a run quotes first."""
   fields = list(fields)

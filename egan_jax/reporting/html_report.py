@@ -24,7 +24,7 @@ from egan_jax.reporting import (
   report_sections,
   run_files,
 )
-from egan_jax.reporting.finished_run import FinishedRun
+from egan_jax.reporting.finished_run import FinishedRun, format_score
 
 _THUMBNAIL_SIZE = 160
 _PIXELATED_BELOW = 64
@@ -70,7 +70,9 @@ def write(
   """
   run = finished_run.read(folder, summary)
   path = run.folder / workdir.REPORT
-  run_files.write_bytes(path, render(run, mistakes).encode())
+  # Names of files need not be UTF-8.
+  page = render(run, mistakes).encode(errors='backslashreplace')
+  run_files.write_bytes(path, page)
   return path
 
 
@@ -129,8 +131,7 @@ def _find_thresholds(run: FinishedRun) -> tuple[list[float], str]:
   """The threshold of every fold, and the protocol they fall under."""
   decision = run.summary.get('decision')
   if decision:
-    values = [np.inf if value is None else value for value in decision['thresholds']]
-    return values, decision['label']
+    return [float(value) for value in decision['thresholds']], decision['label']
   honest = (run.summary.get('protocols') or {}).get('honest') or {}
   return [0.0] * run.counts.folds, honest.get('label', 'threshold 0')
 
@@ -189,9 +190,7 @@ def _draw_scores(
     thresholds,
     label=label,
   )
-  values = ', '.join(
-    report_sections.format_score(value) for value in sorted(set(thresholds))
-  )
+  values = ', '.join(format_score(value) for value in sorted(set(thresholds)))
   alt = f'Histogram of the scores of {minority} and {majority}; threshold {values}'
   return _draw(draw, alt)
 
@@ -255,7 +254,7 @@ def _show_mistake(run: FinishedRun, mistake: Mapping) -> dict:
     **_embed(buffer.getvalue(), f'{mistake["name"]}: {truth}, called {called}'),
     'truth': truth,
     'called': called,
-    'score': report_sections.format_score(mistake['score']),
+    'score': format_score(mistake['score']),
     'name': mistake['name'],
     'is_small': small,
   }

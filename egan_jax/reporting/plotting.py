@@ -130,5 +130,5 @@ def save_figure(axes: Axes, path: str | os.PathLike) -> None:
 
 
 def escape(text: str) -> str:
-  """A user's words for a figure: a `$` in them does not begin a formula."""
-  return text.replace('$', r'\$')
+  """A user's words for a figure: a `$` does not begin a formula, bytes stay such."""
+  return text.encode(errors='backslashreplace').decode().replace('$', r'\$')

@@ -4,7 +4,6 @@ A section that a run has nothing for is None.
 """
 
 import json
-import math
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from egan_jax import bundle_files, workdir
 from egan_jax import config as egan_config
 from egan_jax.evaluation.calibration import Calibration
-from egan_jax.reporting.finished_run import FinishedRun, name_metric
+from egan_jax.reporting.finished_run import FinishedRun, format_score, name_metric
 from egan_jax.reporting.report_results import (
   count,
   mean_cell,
@@ -166,13 +165,6 @@ def make_environment(run: FinishedRun) -> list[tuple[str, str]]:
     parts = ', '.join(f'{name} {value:.1f}' for name, value in seconds.items())
     rows.append(('seconds', f'{sum(seconds.values()):.1f} ({parts})'))
   return rows
-
-
-def format_score(value: float | None) -> str:
-  """A score or threshold with four significant digits; None is infinite in JSON."""
-  if value is None or not math.isfinite(value):
-    return 'infinite'
-  return f'{value:.4g}'
 
 
 def _to_text(value: Any) -> str:

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 
 from egan_jax.evaluation.metrics import METRICS
-from egan_jax.reporting.finished_run import name_metric
+from egan_jax.reporting.finished_run import format_score, name_metric
 
 _WIDTH = 80
 _DECISION_METRICS = (
@@ -48,7 +48,7 @@ def decision_text(summary: dict) -> str:
       `always_minority`.
   """
   decision = summary['decision']
-  cuts = [_format_threshold(value) for value in decision['thresholds']]
+  cuts = list(map(format_score, decision['thresholds']))
   which = cuts[0] if len(set(cuts)) == 1 else f'{cuts[0]} (first of {len(cuts)} folds)'
   sentences = [
     f'{decision["why"]}.',
@@ -67,6 +67,10 @@ def decision_text(summary: dict) -> str:
   label = f'{decision["label"]}.'
   if 'low' in decision['metrics']['f1']:
     label += ' In brackets 95% intervals over test images.'
+  if decision.get('metrics_at_prior'):
+    prior = decision['prior']
+    label += f' At prior {prior:g} the F1 of "always minority" is'
+    label += f' {2 * prior / (1 + prior):.3f}.'
   return f'{words}\n\n{align(rows)}\n\n{textwrap.fill(label, _WIDTH)}'
 
 
@@ -76,15 +80,11 @@ def _decision_columns(summary: dict) -> dict[str, Callable[[str], str]]:
   columns = {'at the threshold': lambda name: _format_mean(decision['metrics'][name])}
   if len(decision['thresholds']) > 1:
     columns['worst'] = lambda name: f'{decision["metrics"][name]["worst"]:.3f}'
+  columns['always minority'] = lambda name: f'{floor[name]:.3f}'
   if at_prior := decision.get('metrics_at_prior'):
     title = f'at prior {decision["prior"]:g}'
     columns[title] = lambda name: _format_mean(at_prior[name])
-  return columns | {'always minority': lambda name: f'{floor[name]:.3f}'}
-
-
-def _format_threshold(value: float | None) -> str:
-  """JSON has no infinity, which stands there as null."""
-  return 'infinity' if value is None else f'{value:.4g}'
+  return columns
 
 
 def _format_mean(of_metric: dict) -> str:

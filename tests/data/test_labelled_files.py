@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+from egan_jax import predictor
 from egan_jax.data import labelled_files
-from egan_jax.data.labelled_files import choose_classes, list_files
+from egan_jax.data.labelled_files import NOT_CLASSES, choose_classes, list_files
 from egan_jax.errors import UserError
 
 
@@ -187,6 +188,14 @@ def test_classes_that_cannot_be_chosen(asked, parts, animals):
   message = _message(_choose, animals, *asked)
   for part in parts:
     assert part in message
+
+
+@pytest.mark.parametrize('name', NOT_CLASSES)
+def test_what_predict_says_beside_the_classes_is_no_class(name, animals):
+  assert {*NOT_CLASSES} == {predictor.ABSTAIN, predictor.UNREADABLE}
+  _touch(animals, f'train/{name}/1.png')
+  assert _choose(animals, 'dog', 'cat') == ('dog', 'cat')
+  assert f'no class can be called {name!r}' in _message(_choose, animals, name, 'cat')
 
 
 def test_classes_that_are_too_few_or_too_even(tmp_path):

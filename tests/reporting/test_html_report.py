@@ -3,6 +3,7 @@
 import dataclasses
 import html
 import json
+import os
 import re
 import shlex
 import shutil
@@ -189,6 +190,17 @@ def test_what_a_user_named_is_text_and_never_markup(full):
   assert '<i>' not in page
   assert '<u>' not in page
   assert html.escape(CLASSES[0]).replace('&quot;', '&#34;') in page
+
+
+def test_names_that_are_not_utf_8_and_infinite_thresholds(tmp_path):
+  summary = _make_summary()
+  summary['classes']['minority'] = os.fsdecode(b'b\xe4d')
+  summary['decision']['thresholds'] = ['-inf', 'inf']
+  _write_run(tmp_path, summary, {'method': 'plda'})
+  _write_scores(tmp_path)
+  page = html_report.write(tmp_path, _find_mistakes()).read_text()
+  assert r'b\udce4d' in page
+  assert 'threshold -infinity, infinity' in page
 
 
 def test_nothing_comes_from_elsewhere(full):

@@ -4,7 +4,7 @@ import pytest
 
 from egan_jax.evaluation.metrics import METRICS, constant_predictor_floor
 from egan_jax.evaluation.protocols import honest_protocol, paper_protocol
-from egan_jax.reporting.tables import result_markdown, result_table
+from egan_jax.reporting.tables import decision_text, result_markdown, result_table
 
 
 def make_summary(curves, **kwargs):
@@ -56,6 +56,14 @@ def test_one_fold_claims_no_spread():
   for text in (result_table(summary), result_markdown(summary)):
     assert '±' not in text
     assert 'one fold' in text
+
+
+def test_a_threshold_below_all_scores_is_not_one_above_them():
+  decision = {'why': 'x', 'threshold_rule': 'minimum_cost', 'promise': 'none'}
+  decision |= {'thresholds': ['-inf', 'inf'], 'notes': [], 'metrics': None}
+  classes = {'minority': 'a', 'majority': 'b'}
+  text = decision_text({'decision': decision, 'classes': classes})
+  assert 'Score below -infinity (first of 2 folds) means a' in ' '.join(text.split())
 
 
 def test_markdown_is_a_table_of_equal_rows():

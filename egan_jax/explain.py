@@ -180,6 +180,27 @@ def describe(model: Bundle, explanation: Explanation) -> list[str]:
   return sentences
 
 
+def describe_evidence(model: Bundle, features: np.ndarray) -> list[str]:
+  """What the decision about an image of features `[C]` rests on, a sentence each.
+
+  The likelihood ratio, if the method has one, and the most similar reference of each
+  class.
+  """
+  names = model.minority_class, model.majority_class
+  sentences = []
+  log_ratio = scorers.log_likelihood_ratio(model.scorer, features[None])
+  if log_ratio is not None:
+    sentences.append(describe_ratio(float(log_ratio[0]), *names))
+  for name, is_minority in zip(names, (True, False), strict=True):
+    nearest = find_nearest(model.references, features, is_minority)
+    if nearest is not None:
+      sentences.append(
+        f'most like it of {name}: {nearest.names[0]}'
+        f' (cosine {nearest.similarities[0]:.3f})'
+      )
+  return sentences
+
+
 def describe_ratio(log_ratio: float, minority_class: str, majority_class: str) -> str:
   """log p(features | majority) / p(features | minority) in words."""
   if abs(log_ratio) < math.log(1.1):

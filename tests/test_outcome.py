@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 import json
+import re
 
 import jax
 import numpy as np
 import pytest
 
-from egan_jax import bundle, outcome, results, rivals, scorers, train
+from egan_jax import bundle, decision_results, outcome, rivals, scorers, train
 from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.data import sources
 from egan_jax.errors import UserError
@@ -130,7 +131,9 @@ def test_one_fold_has_intervals_and_the_prior_that_was_asked_for(tmp_path):
   ending = 'At prior 0.01 the F1 of "always minority" is 0.020.'
   assert ' '.join(text.split()).endswith(ending)
   assert max(map(len, text.splitlines())) <= 80
-  assert 'at prior 0.01' in (tmp_path / 'report.html').read_text()
+  page = (tmp_path / 'report.html').read_text()
+  assert 'at prior 0.01' in page
+  assert re.search(r'most like it of 3: training image \d+ \(cosine 0\.\d{3}\)', page)
 
 
 def test_paper_holds_nothing_out(tmp_path):
@@ -239,6 +242,6 @@ def test_note_of_a_promise_that_the_test_set_breaks(shift, broken):
   scores = rng.normal(np.where(is_minority, -4, shift), size=(1, 150))
   candidate = outcome.Candidate([decision], scores, None, {})
   reached = outcome.Outcome('method', 'why', {'method': candidate}, {})
-  notes = results.describe_decision(reached, is_minority)['notes']
+  notes = decision_results.describe(reached, is_minority)['notes']
   assert len(notes) == broken
   assert all('less than promised' in note for note in notes)

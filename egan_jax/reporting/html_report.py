@@ -58,8 +58,8 @@ def write(
   Args:
     folder: the workdir.
     mistakes: as of `mistakes.find`: dicts of `image` uint8 `[H, W, 3]`, `name`,
-      `truth` ('minority' or 'majority') and `score`. Without them the section is
-      left out.
+      `truth` ('minority' or 'majority') and `score`; and `evidence`, sentences, where
+      there is some. Without them the section is left out.
     summary: what summary.json will hold, of a run that writes it last.
 
   Returns:
@@ -256,5 +256,6 @@ def _show_mistake(run: FinishedRun, mistake: Mapping) -> dict:
     'called': called,
     'score': format_score(mistake['score']),
     'name': mistake['name'],
+    'evidence': mistake.get('evidence', []),
     'is_small': small,
   }

@@ -141,8 +141,10 @@ def write(runs: Sequence[FinishedRun], folder: str | os.PathLike) -> None:
   differences = find_differences(runs)
   if len(differences) > 1:
     parts += ['## Where their configs differ', to_markdown(differences)]
+  # Names of classes need not be UTF-8.
+  text = ('\n\n'.join(parts) + '\n').encode(errors='backslashreplace')
   try:
-    run_files.write_bytes(folder / MARKDOWN, ('\n\n'.join(parts) + '\n').encode())
+    run_files.write_bytes(folder / MARKDOWN, text)
     draw(runs, folder / FIGURE)
   except OSError as error:
     raise UserError(f'cannot write to {folder}: {error.strerror}') from error

@@ -176,25 +176,38 @@ def test_what_is_no_finished_run_is_refused(runs, tmp_path):
     compare.write(_read(runs[:1]), finished / workdir.CONFIG)
 
 
-def test_the_command(runs, tmp_path):
-  def run(*arguments):
-    return subprocess.run(
-      [sys.executable, '-m', 'egan_jax.compare', *map(str, arguments)],
-      capture_output=True,
-      text=True,
-      cwd=tmp_path,
-      env={**os.environ, 'JAX_PLATFORMS': 'cpu'},
-    )
+def _run_command(tmp_path, *arguments):
+  return subprocess.run(
+    [sys.executable, '-m', 'egan_jax.compare', *map(str, arguments)],
+    capture_output=True,
+    text=True,
+    cwd=tmp_path,
+    env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONIOENCODING': 'utf-8:strict'},
+  )
 
+
+def test_names_that_are_not_utf_8_and_infinite_thresholds(tmp_path):
+  folder, summary = _write_run(tmp_path / os.fsdecode(b'r\xe4n'), 1)
+  summary['classes']['minority'] = os.fsdecode(b'b\xe4d')
+  summary['decision']['thresholds'] = ['inf', '-inf']
+  run_files.write_json(folder / workdir.SUMMARY, summary)
+  done = _run_command(tmp_path, folder, '--output=both')
+  assert done.returncode == 0, done.stderr
+  for text in (done.stdout, (tmp_path / 'both' / 'compare.md').read_text()):
+    assert r'r\udce4n' in text and r'b\udce4d / o' in text
+    assert 'target_specificity: -infinity to infinity' in text
+
+
+def test_the_command(runs, tmp_path):
   folders = [folder for folder, _ in runs]
-  done = run(*folders[:2], '--output', 'side by side')
+  done = _run_command(tmp_path, *folders[:2], '--output', 'side by side')
   assert done.returncode == 0, done.stderr
   assert done.stdout.startswith(tables.align(compare.tabulate(_read(runs[:2]))))
   assert {path.name for path in (tmp_path / 'side by side').iterdir()} == {
     'compare.md',
     'compare.png',
   }
-  refused = run(tmp_path)
+  refused = _run_command(tmp_path, tmp_path)
   assert refused.returncode == 1
   assert refused.stdout == ''
   assert refused.stderr == (

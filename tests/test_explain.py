@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 
 import jax
 import numpy as np
@@ -133,12 +134,17 @@ def test_features_of_zeros_are_like_nothing(model):
 
 def test_panels(model, tmp_path):
   """One per image that can be read, whatever it is called and its size."""
-  names = ['a$b.png', 'c.jpg', 'broken.png', f'{"long" * 50}.png']
+  not_utf_8 = os.fsdecode(b'c\xe4.jpg')
+  names = ['a$b.png', not_utf_8, 'broken.png', f'{"long" * 50}.png']
   for name, size in zip(names, [(16, 16), (40, 9), (0, 0), (8, 8)], strict=True):
     if name == 'broken.png':
       (tmp_path / name).write_bytes(b'no image')
     else:
       Image.fromarray(RNG.integers(0, 256, (*size, 3), np.uint8)).save(tmp_path / name)
+  references = dataclasses.replace(
+    model.references, names=(not_utf_8,) * len(model.references.names)
+  )
+  model = dataclasses.replace(model, references=references)
   panels = explain.explain(model, [tmp_path / n for n in names], tmp_path / 'panels')
   assert [panel and panel.name[:7] for panel in panels] == [
     '00000_a',

@@ -1,6 +1,7 @@
 """What is said of a folder before training, counted by hand."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,11 @@ def test_too_many_unreadable_files(
   assert str(file) in message
   expected = ''.join(f'{name} {reason}\n' for name, reason in unreadable)
   assert Path(file).read_text() == expected
+
+
+def test_an_unreadable_file_whose_name_is_not_utf_8(tmp_path, monkeypatch):
+  monkeypatch.setattr(data_report.tempfile, 'tempdir', str(tmp_path))
+  with pytest.raises(UserError, match='1 of 1 images cannot be read'):
+    data_report.check_readable([(os.fsdecode(b'\xe4.png'), 'is empty')], 1, False)
+  (file,) = tmp_path.iterdir()
+  assert file.read_bytes() == b'\xe4.png is empty\n'

@@ -165,14 +165,16 @@ def test_lost_hosts_end_the_run_and_it_resumes(start, uninterrupted, tmp_path):
   dying = {'DIES': 'in epoch 4', 'OF': 'SIGTERM'}
   first, second = start(tmp_path, environments=({}, dying))
   assert second.status == -signal.SIGTERM
-  assert (first.status, first.stderr) == (1, LOST.format('in epoch 4'))
+  assert first.status == 1
+  # Each host names its own stage, which may be an epoch behind the other's.
+  assert first.stderr in [LOST.format(f'in epoch {epoch}') for epoch in (3, 4)]
 
   dying = {'DIES': 'in epoch 6', 'OF': 'SIGKILL'}
   first, second = start(tmp_path, environments=(dying, {}))
   assert first.status == -signal.SIGKILL
   assert second.status == 1
   # JAX, for which the first host is special, may write a line or two as well.
-  assert LOST.format('in epoch 6') in second.stderr
+  assert any(LOST.format(f'in epoch {epoch}') in second.stderr for epoch in (5, 6))
 
   assert [result.status for result in start(tmp_path)] == [0, 0]
   summary = json.loads((tmp_path / 'summary.json').read_text())

@@ -14,7 +14,12 @@ from absl import flags
 from egan_jax import command_line
 from egan_jax.errors import UserError
 from egan_jax.reporting import finished_run, plotting, run_files, tables
-from egan_jax.reporting.finished_run import FinishedRun, format_score, name_metric
+from egan_jax.reporting.finished_run import (
+  FinishedRun,
+  format_score,
+  name_metric,
+  read_threshold,
+)
 from egan_jax.reporting.plotting import GREEN, INK, MINORITY, MUTED
 from egan_jax.reporting.report_results import read_protocols
 
@@ -141,10 +146,8 @@ def write(runs: Sequence[FinishedRun], folder: str | os.PathLike) -> None:
   differences = find_differences(runs)
   if len(differences) > 1:
     parts += ['## Where their configs differ', to_markdown(differences)]
-  # Names of classes need not be UTF-8.
-  text = ('\n\n'.join(parts) + '\n').encode(errors='backslashreplace')
   try:
-    run_files.write_bytes(folder / MARKDOWN, text)
+    run_files.write_text(folder / MARKDOWN, '\n\n'.join(parts) + '\n')
     draw(runs, folder / FIGURE)
   except OSError as error:
     raise UserError(f'cannot write to {folder}: {error.strerror}') from error
@@ -178,7 +181,7 @@ def _describe_thresholds(decision: dict | None) -> str:
   """The rule and the thresholds of the folds, or their range."""
   if not decision:
     return _NONE
-  values = sorted(map(float, decision['thresholds']))
+  values = sorted(map(read_threshold, decision['thresholds']))
   ends = list(dict.fromkeys(map(format_score, (values[0], values[-1]))))
   return f'{decision["threshold_rule"]}: {" to ".join(ends)}'
 

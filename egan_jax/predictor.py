@@ -16,13 +16,13 @@ from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.bundle import Bundle
 from egan_jax.data import image_files
 from egan_jax.data.batches import Images, padded_batches
+from egan_jax.data.labelled_files import NOT_CLASSES
 from egan_jax.errors import UserError
 from egan_jax.evaluation import thresholds
 from egan_jax.evaluation.thresholds import AbstainRegion, Threshold
 
 BATCH_SIZE = 32
-ABSTAIN = 'abstain'
-UNREADABLE = 'unreadable'
+ABSTAIN, UNREADABLE = NOT_CLASSES
 
 Paths = Sequence[str | os.PathLike]
 # A batch uint8 [B, H, W, 3] and, of each image in it before any padding, '' or why

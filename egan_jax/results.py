@@ -1,22 +1,19 @@
 """What a finished run leaves: summary, figures, scores, model and report."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from egan_jax import bundle, decision_results, explain, references, workdir
-from egan_jax.backbones import preprocessing
 from egan_jax.bundle import Bundle
-from egan_jax.data.batches import padded_batches
 from egan_jax.data.draws import Draws
 from egan_jax.data.two_classes import TwoClasses, take
 from egan_jax.evaluation import metrics
 from egan_jax.game import Played
 from egan_jax.outcome import Outcome
+from egan_jax.predictor import Predictor
 from egan_jax.references import References
 from egan_jax.reporting import html_report, mistakes, report, run_files
 from egan_jax.reporting.environment import describe_environment
@@ -67,8 +64,7 @@ def write(
     images.test_indices,
   )
   bare = _make_bundle(config, images, draws, outcome, summary)
-  run = jax.jit(lambda batch: bare.features(preprocessing.to_unit_range(batch)))
-  compute_features = functools.partial(_compute_features, run)
+  compute_features = Predictor(bare, batch_size=_BATCH_SIZE).features
   kept = _make_references(images, draws, compute_features)
   model = dataclasses.replace(bare, references=kept)
   bundle.save(model, folder / workdir.MODEL)
@@ -148,17 +144,6 @@ def _make_bundle(
     held_out_scores=first.held_out_scores,
     held_out_folds=first.num_folds,
   )
-
-
-def _compute_features(
-  run: Callable[[np.ndarray], jax.Array], images: np.ndarray
-) -> np.ndarray:
-  """Features `[N, C]` of any number of images, by what makes them of a batch."""
-  parts = [
-    np.asarray(run(batch))[:count]
-    for batch, count in padded_batches(images, _BATCH_SIZE)
-  ]
-  return np.concatenate(parts)
 
 
 def _make_references(

@@ -43,7 +43,7 @@ def _write_run(folder, seed, decision=True, protocols=True, **config):
       'why': 'why not',
       'threshold_rule': 'target_specificity',
       'promise': '',
-      'thresholds': [0.5, 'inf'],
+      'thresholds': [0.5, None],
       'notes': [],
       'metrics': intervals.over_draws(evaluated),
     }

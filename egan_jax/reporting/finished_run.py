@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import zipfile
 from collections.abc import Iterable
@@ -116,13 +117,14 @@ def name_metric(field: str) -> str:
   return _METRIC_NAMES.get(field, field.replace('_', ' '))
 
 
-def format_score(value: float | str) -> str:
-  """A score or threshold with four significant digits.
+def read_threshold(value: float | str | None) -> float:
+  """Of summary.json, where infinite ones are words, and null in earlier runs."""
+  return math.inf if value is None else float(value)
 
-  Infinite thresholds are words in summary.json, as JSON has no infinity.
-  """
-  text = f'{float(value):.4g}'
-  return text.replace('inf', 'infinity')
+
+def format_score(value: float | str | None) -> str:
+  """A score, or a threshold of summary.json, with four significant digits."""
+  return f'{read_threshold(value):.4g}'.replace('inf', 'infinity')
 
 
 def order_metrics(fields: Iterable[str]) -> list[str]:

@@ -24,7 +24,7 @@ from egan_jax.reporting import (
   report_sections,
   run_files,
 )
-from egan_jax.reporting.finished_run import FinishedRun, format_score
+from egan_jax.reporting.finished_run import FinishedRun, format_score, read_threshold
 
 _THUMBNAIL_SIZE = 160
 _PIXELATED_BELOW = 64
@@ -70,9 +70,7 @@ def write(
   """
   run = finished_run.read(folder, summary)
   path = run.folder / workdir.REPORT
-  # Names of files need not be UTF-8.
-  page = render(run, mistakes).encode(errors='backslashreplace')
-  run_files.write_bytes(path, page)
+  run_files.write_text(path, render(run, mistakes))
   return path
 
 
@@ -131,7 +129,7 @@ def _find_thresholds(run: FinishedRun) -> tuple[list[float], str]:
   """The threshold of every fold, and the protocol they fall under."""
   decision = run.summary.get('decision')
   if decision:
-    return [float(value) for value in decision['thresholds']], decision['label']
+    return [*map(read_threshold, decision['thresholds'])], decision['label']
   honest = (run.summary.get('protocols') or {}).get('honest') or {}
   return [0.0] * run.counts.folds, honest.get('label', 'threshold 0')
 

@@ -30,10 +30,15 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
     temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+  """Writes UTF-8, whole or not at all; what is not, as in names of files, as '\\udc..'."""
+  write_bytes(path, text.encode(errors='backslashreplace'))
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
   """Writes `value` as JSON, keys sorted, indented by 2, whole or not at all."""
   text = json.dumps(_to_plain(value), indent=2, sort_keys=True, allow_nan=False)
-  write_bytes(path, (text + '\n').encode())
+  write_text(path, text + '\n')
 
 
 def append_records(path: str | os.PathLike, records: Iterable[dict]) -> None:

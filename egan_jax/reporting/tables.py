@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Callable, Sequence
 
-from egan_jax.evaluation.metrics import METRICS
+from egan_jax.evaluation.metrics import METRICS, constant_predictor_floor
 from egan_jax.reporting.finished_run import format_score, name_metric
 
 _WIDTH = 80
@@ -69,8 +69,8 @@ def decision_text(summary: dict) -> str:
     label += ' In brackets 95% intervals over test images.'
   if decision.get('metrics_at_prior'):
     prior = decision['prior']
-    label += f' At prior {prior:g} the F1 of "always minority" is'
-    label += f' {2 * prior / (1 + prior):.3f}.'
+    floor = constant_predictor_floor(1, 1, prior)['f1']
+    label += f' At prior {prior:g} the F1 of "always minority" is {floor:.3f}.'
   return f'{words}\n\n{align(rows)}\n\n{textwrap.fill(label, _WIDTH)}'
 
 

@@ -50,9 +50,7 @@ def main(_):
   def keep(**part):
     result.update(part)
     run_files.write_json(output, result)
-    run_files.write_bytes(
-      output.with_suffix('.md'), f'{tables.to_markdown(result)}\n'.encode()
-    )
+    run_files.write_text(output.with_suffix('.md'), f'{tables.to_markdown(result)}\n')
 
   with tempfile.TemporaryDirectory() as folder:
     # Processes of their own: what they leave in memory must not count below.

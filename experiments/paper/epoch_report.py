@@ -197,7 +197,7 @@ def read() -> dict[str, dict]:
 def write(result: dict) -> None:
   """Writes JSON, Markdown and a PNG per setting to experiments/results."""
   run_files.write_json(RESULTS / f'{NAME}.json', result)
-  run_files.write_bytes(RESULTS / f'{NAME}.md', (render(result) + '\n').encode())
+  run_files.write_text(RESULTS / f'{NAME}.md', render(result) + '\n')
   for name, setting in result['settings'].items():
     _draw(setting, RESULTS / f'{NAME}_{name}.png')
 

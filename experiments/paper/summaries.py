@@ -5,16 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from egan_jax import rivals
-from egan_jax.evaluation.metrics import constant_predictor_floor
+from egan_jax.evaluation.metrics import METRICS, constant_predictor_floor
 
-FIELDS = (
-  'precision',
-  'recall',
-  'f1',
-  'balanced_accuracy',
-  'auroc',
-  'average_precision',
-)
 ORACLE = 'eGAN, paper protocol (oracle)'
 HONEST = 'eGAN, honest (epoch by training images, threshold 0)'
 FLOOR = 'always minority'
@@ -42,14 +34,14 @@ def summarise(cell: dict) -> dict[str, dict[str, list[float]]]:
   if runs:
     lines[ORACLE] = {
       field: [run['oracle']['metrics'][field]['mean'] for run in runs.values()]
-      for field in FIELDS
+      for field in METRICS
     }
     if pool_folds(runs, 'f1'):
-      lines[HONEST] = {field: pool_folds(runs, field) for field in FIELDS}
+      lines[HONEST] = {field: pool_folds(runs, field) for field in METRICS}
   lines |= find_best_rival(cell)
   if totals := count_test_images(cell):
     floor = constant_predictor_floor(*totals)
-    lines[FLOOR] = {field: [floor[field]] for field in FIELDS}
+    lines[FLOOR] = {field: [floor[field]] for field in METRICS}
   return lines
 
 
@@ -64,7 +56,7 @@ def summarise_rivals(cell: dict) -> dict[str, dict[str, list[float]]]:
         if name in table
         for value in table[name][field]
       ]
-      for field in (*FIELDS, 'specificity', 'minority_correct', 'majority_correct')
+      for field in (*METRICS, 'specificity', 'minority_correct', 'majority_correct')
     }
     for name in names
   }

@@ -3,9 +3,9 @@
 import numpy as np
 
 from egan_jax import rivals
+from egan_jax.evaluation.metrics import METRICS
 from experiments.paper import rendering, summaries
 from experiments.paper.cells import BACKBONE, INPUTS, PAIRS, Cell, describe
-from experiments.paper.summaries import FIELDS
 
 
 def of(cells: dict[str, dict], pair: str, ratio: str) -> list[dict]:
@@ -102,16 +102,16 @@ def describe_cost(cells: list[dict]) -> str:
 
 
 def published(values: tuple[float, ...]) -> list[str]:
-  return [*map(rendering.share, values), *['-'] * (len(FIELDS) - len(values))]
+  return [*map(rendering.share, values), *['-'] * (len(METRICS) - len(values))]
 
 
 def cells_of(values: dict[str, list[float]]) -> list[str]:
-  return [rendering.mean_and_spread(values[field]) for field in FIELDS]
+  return [rendering.mean_and_spread(values[field]) for field in METRICS]
 
 
 def rows_of(cell: dict | None, first: str) -> list[list[str]]:
   lines = summaries.summarise(cell) if cell else {}
-  why = [rendering.NOT_MEASURED] * len(FIELDS)
+  why = [rendering.NOT_MEASURED] * len(METRICS)
   if summaries.ORACLE not in lines:
     lines = {'eGAN': None, **lines}
     if cell and cell['estimated_seconds']:
@@ -141,7 +141,7 @@ def rival_rows(cell: dict | None, first: str) -> list[list[str]]:
     ]
     missing = ', '.join(summaries.list_missing_rivals(cell))
   if missing:
-    rows.append([first, missing, *[rendering.NOT_MEASURED] * (len(FIELDS) + 2)])
+    rows.append([first, missing, *[rendering.NOT_MEASURED] * (len(METRICS) + 2)])
   return rows
 
 

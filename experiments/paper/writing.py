@@ -66,7 +66,7 @@ def write_table(number: int, results: Path = store.RESULTS) -> str:
       table.floor,
     )
   text = _render_table(table, f'{name}.png' if drawn else None)
-  run_files.write_bytes(results / f'{name}.md', (text + '\n').encode())
+  run_files.write_text(results / f'{name}.md', text + '\n')
   return text
 
 
@@ -102,7 +102,7 @@ def write_figure(number: int, results: Path = store.RESULTS) -> str:
     parts.append(rendering.NOT_MEASURED)
   parts.append(_list(figure.notes))
   text = '\n\n'.join(parts)
-  run_files.write_bytes(results / f'figure{number}.md', (text + '\n').encode())
+  run_files.write_text(results / f'figure{number}.md', text + '\n')
   return text
 
 
@@ -136,7 +136,7 @@ def write_page(results: Path = store.RESULTS, page: Path = PAGE) -> None:
   text = '\n\n'.join(parts).replace('](table', '](../experiments/results/table')
   text = text.replace('](figure', '](../experiments/results/figure')
   text = text.replace('](epoch_rules', '](../experiments/results/epoch_rules')
-  run_files.write_bytes(page, (text + '\n').encode())
+  run_files.write_text(page, text + '\n')
 
 
 def _read(path: Path) -> dict:

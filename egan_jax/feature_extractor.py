@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from flax import struct
 from tqdm import tqdm
 
@@ -195,17 +196,25 @@ def class_directions(
 
   Returns:
     float32 `[sum of C, 1000]`, or None where one of the backbones brings no
-    classifier of one layer on average-pooled features, or it cannot be had.
+    classifier of one layer on average-pooled features, or it cannot be had; a
+    warning says so where others bring one.
   """
-  kernels = []
+  kernels, lacking = [], ''
   for name, which in zip(names, _one_for_each(weights, names), strict=True):
     if which == 'none':  # the classifier belongs to the ImageNet weights
-      return None
+      lacking = f'{name} has random weights'
+      continue
     try:
       kernel, _ = load(name, None if which == 'imagenet' else which)
-    except UserError:
-      return None
-    kernels.append(kernel)
+      kernels.append(kernel)
+    except UserError as error:
+      lacking = str(error)
+  if lacking and kernels:
+    logging.warning(
+      '%s: the ImageNet classifiers of the other backbones are not used either', lacking
+    )
+  if lacking:
+    return None
   together = np.concatenate(kernels)
   return together - together.mean(axis=1, keepdims=True)
 

@@ -163,12 +163,17 @@ def test_class_directions_stand_one_below_the_other():
   np.testing.assert_allclose(directions, [[-0.5, 0.5]] * 3 + [[2, -2]])
 
 
-def test_no_directions_without_a_classifier():
+def test_no_directions_without_a_classifier(caplog):
   def load(name, path):
     if name == 'B':
       raise UserError('there is none')
     return np.zeros((3, 2)), np.zeros(2)
 
-  assert feature_extractor.class_directions(('A', 'B'), 'imagenet', load) is None
+  assert feature_extractor.class_directions(('B',), 'imagenet', load) is None
   assert feature_extractor.class_directions(('A',), 'none', load) is None
   assert feature_extractor.class_directions(('A',), 'imagenet', load) is not None
+  assert not caplog.records
+  assert feature_extractor.class_directions(('B', 'A'), 'imagenet', load) is None
+  assert 'there is none' in caplog.text
+  assert feature_extractor.class_directions(('A', 'B'), ('x.h5', 'none'), load) is None
+  assert 'B has random weights' in caplog.text

@@ -42,6 +42,7 @@ def train_and_evaluate(
   folder = Path(folder).absolute()
   hosts.check_same('config', config)
   egan_config.check(config)
+  _check_name(config, folder)
   if (finished := hosts.on_first(lambda: _find_finished(folder, config))) is not None:
     return finished
 
@@ -69,6 +70,17 @@ def train_and_evaluate(
     return workdir.read_summary(folder)
 
   return hosts.on_first(finish)
+
+
+def _check_name(config: dict, folder: Path) -> None:
+  """Orbax, which keeps a game's checkpoints, takes names in UTF-8 only."""
+  try:
+    str(folder).encode()
+  except UnicodeEncodeError as error:
+    if outcome.plays(config):
+      raise UserError(
+        f'workdir {folder}: checkpoints need a name in UTF-8: choose another workdir'
+      ) from error
 
 
 def _find_finished(folder: Path, config: dict) -> dict | None:

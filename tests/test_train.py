@@ -366,6 +366,13 @@ class TestNashEquilibrium:
     assert not summary['protocols']['honest']['selected_on_test_labels']
 
 
+def test_a_game_needs_a_name_in_utf8(tmp_path):
+  folder = tmp_path / 'r\udce4n'
+  with pytest.raises(UserError, match='a name in UTF-8: choose another workdir'):
+    train.train_and_evaluate(_make_config(), folder)
+  assert not folder.exists()
+
+
 def test_a_fold_does_not_depend_on_the_others(finished, tmp_path):
   train.train_and_evaluate(_make_config(num_folds=1), tmp_path)
   first = [record for record in read_records(finished) if record['fold'] == 0]

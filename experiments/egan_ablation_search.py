@@ -8,13 +8,17 @@ images the setting with the highest F1 at 5 % false alarms is taken.
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from experiments import egan_ablation_versions as versions
-from experiments import few_images_store
+from experiments import (
+  egan_ablation_boundary,
+  egan_ablation_versions,
+  few_images_store,
+)
+from experiments.egan_ablation_games import Top
 from experiments.egan_ablation_versions import (
   UNTRAINED,
   VERSIONS,
@@ -39,6 +43,11 @@ def list_settings(version: Version) -> list[Setting]:
   if not version.trained:
     return [UNTRAINED]
   game = version.game
+  if game.boundary:  # each step runs the backbone's last layers
+    return [
+      Setting(rate, STEPS[0], pull=pull)
+      for pull, rate in itertools.product(PULLS[::-1], LEARNING_RATES[:3])
+    ]
   return [
     Setting(rate, steps, hidden, prior, pull, consistency)
     for hidden, prior, pull, consistency, rate, steps in itertools.product(
@@ -52,13 +61,16 @@ def list_settings(version: Version) -> list[Setting]:
   ]
 
 
-def run(folder: str, directions: np.ndarray, num_draws: int) -> dict:
+def run(
+  folder: str, directions: np.ndarray, num_draws: int, names: Sequence[str]
+) -> dict:
   """The search.
 
   Args:
     folder: of few_images_features.
     directions: of the backbone's classifier.
     num_draws: per pair.
+    names: of the versions.
 
   Returns:
     `chosen`, by version and number of minority images a setting as a dict, and
@@ -68,9 +80,23 @@ def run(folder: str, directions: np.ndarray, num_draws: int) -> dict:
     few_images_store.load(folder, 'cifar100', label, 'train', _NAME, 224)
     for label in range(5)
   ]
+  wanted = {name: VERSIONS[name] for name in names}
+  makes_boundary = any(version.game.boundary for version in wanted.values())
+  top = egan_ablation_boundary.make_top() if makes_boundary else None
   rows: dict[tuple, list] = {}
   for minority, majority in PAIRS:
-    found = search_pair(classes[majority], classes[minority], directions, num_draws)
+    boundary = None
+    if makes_boundary:
+      boundary = egan_ablation_boundary.load(folder, 'cifar100', minority)
+    found = search_pair(
+      classes[majority],
+      classes[minority],
+      directions,
+      num_draws,
+      versions=wanted,
+      top=top,
+      boundary=boundary,
+    )
     for key, values in found.items():
       rows.setdefault(key, []).extend(values)
     print('searched', minority, majority, flush=True)
@@ -83,29 +109,47 @@ def search_pair(
   directions: np.ndarray | None,
   num_draws: int,
   numbers: Sequence[int] = NUMBERS,
+  versions: Mapping[str, Version] = VERSIONS,
+  top: Top | None = None,
+  boundary: np.ndarray | None = None,
 ) -> dict[tuple[str, Setting, int], list[tuple[float, float]]]:
-  """(F1 at 5 % false alarms, AUROC) per draw of every version and setting."""
+  """(F1 at 5 % false alarms, AUROC) per draw of every version and setting.
+
+  Args:
+    majority: features `[M, C]`.
+    minority: features `[N, C]`.
+    directions: of the backbone's classifier.
+    num_draws: of the minority.
+    numbers: of minority images in a draw.
+    versions: by name.
+    top: what makes features of boundary activations; None where no game makes such.
+    boundary: those of the minority, likewise.
+  """
   rng = np.random.default_rng(0)
-  majority, minority = rng.permutation(majority), rng.permutation(minority)
+  majority, order = rng.permutation(majority), rng.permutation(len(minority))
+  minority = minority[order]
   count, half = len(majority) * 3 // 5, len(minority) // 2
-  fit = Fit(majority[:count], directions)
+  fit = Fit(majority[:count], directions, top)
   rest = np.concatenate([minority[half:], majority[count:]])
-  knn = versions.score_neighbors(fit.majority, rest)
+  knn = egan_ablation_versions.score_neighbors(fit.majority, rest)
   num_others = len(minority) - half
   results: dict[tuple, list] = {}
   for n in numbers:
     draws = [rng.permutation(half)[:n] for _ in range(num_draws)]
-    images = np.stack([minority[draw] for draw in draws])
-    for alike in _alike_versions():
+    images = minority[np.stack(draws)]
+    maps = None if boundary is None else boundary[order[np.stack(draws)]]
+    for alike in _alike_versions(versions):
       first = next(iter(alike.values()))
       x = fit.see(rest, first.game)
       for settings in _alike(list_settings(first)):
-        played = versions.play(fit, first.game, settings, images)
+        played = egan_ablation_versions.play(fit, first.game, settings, images, maps)
         for name, version in alike.items():
-          scores = versions.score(played, version.averaged, x)
+          scores = egan_ablation_versions.score(played, version.averaged, x)
           if version.fused:
             held_out = scores[:, num_others:], knn[num_others:]
-            scores = versions.fuse(scores, held_out[0], knn, held_out[1], n)
+            scores = egan_ablation_versions.fuse(
+              scores, held_out[0], knn, held_out[1], n
+            )
           measured = [measure(s[:num_others], s[num_others:]) for s in scores]
           for i, setting in enumerate(settings):
             of_setting = measured[i * num_draws : (i + 1) * num_draws]
@@ -113,10 +157,10 @@ def search_pair(
   return results
 
 
-def _alike_versions() -> list[dict[str, Version]]:
+def _alike_versions(versions: Mapping[str, Version]) -> list[dict[str, Version]]:
   """Those of the same games, which differ in what decides."""
   groups: dict[tuple, dict[str, Version]] = {}
-  for name, version in VERSIONS.items():
+  for name, version in versions.items():
     groups.setdefault((version.game, version.trained), {})[name] = version
   return list(groups.values())
 

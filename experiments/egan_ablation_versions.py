@@ -11,7 +11,7 @@ import numpy as np
 from egan_jax import two_covariance
 from egan_jax.rivals import plda
 from experiments import egan_ablation_games as games
-from experiments.egan_ablation_games import Game, Inputs
+from experiments.egan_ablation_games import Game, Inputs, Minority, Top
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Version:
 
 
 _PENALISED = Game(penalised=True)
+_BOUNDARY = Game(boundary=True, penalised=True)
 _REAL_ONLY = Game(generated=False, penalised=True)
 VERSIONS = {
   'game': Version(Game(real=False, from_rule=False)),
@@ -40,6 +41,8 @@ VERSIONS = {
   'averaged': Version(Game(), averaged=True),
   'penalised': Version(_PENALISED, averaged=True),
   'fused': Version(_PENALISED, averaged=True, fused=True),
+  'boundary': Version(_BOUNDARY, averaged=True),
+  'boundary_fused': Version(_BOUNDARY, averaged=True, fused=True),
   'no_generator': Version(_REAL_ONLY, averaged=True),
   'no_generator_fused': Version(_REAL_ONLY, averaged=True, fused=True),
   'untrained': Version(Game(generated=False), trained=False),
@@ -83,8 +86,11 @@ class Fit:
     of_majority: what the players see of them, as of `see_both`.
   """
 
-  def __init__(self, majority: np.ndarray, directions: np.ndarray | None):
+  def __init__(
+    self, majority: np.ndarray, directions: np.ndarray | None, top: Top | None = None
+  ):
     self.model = two_covariance.measure_majority(majority, directions)
+    self._top = top
     self.majority = majority
     z = self._raise(majority)
     self._centre, deviation = z.mean(axis=0), z.std(axis=0)
@@ -113,6 +119,15 @@ class Fit:
     b = jnp.asarray(self.model.variances, jnp.float32)
     scale = jnp.sqrt(b / (1 + b)) if prior else jnp.ones_like(b)
     return Inputs(scale, jnp.mean(self.of_majority[True] ** 2, axis=0))
+
+  def top(self) -> Top:
+    """From boundary activations to what the players of a game from the rule see."""
+    centre, projection = (
+      jnp.asarray(a, jnp.float32) for a in (self.model.centre, self.model.projection)
+    )
+    return self._top.replace(
+      power=self.model.power, centre=centre, projection=projection
+    )
 
   def _raise(self, features: np.ndarray) -> np.ndarray:
     return two_covariance.raise_to(features, self.model.power, np)
@@ -144,7 +159,11 @@ class Played:
 
 
 def play(
-  fit: Fit, game: Game, settings: Sequence[Setting], minority: np.ndarray
+  fit: Fit,
+  game: Game,
+  settings: Sequence[Setting],
+  minority: np.ndarray,
+  boundary: np.ndarray | None = None,
 ) -> Played:
   """Plays each draw's game in each setting.
 
@@ -153,16 +172,18 @@ def play(
     game: what is played.
     settings: S of them, alike in steps, hidden and prior.
     minority: features `[D, n, C]`.
+    boundary: boundary activations `[D, n, h, w, c]` they are made of, for a generator
+      of such.
 
   Returns:
     Discriminators with leaves `[S * D, ...]`, a setting's draws together.
   """
   first, count = settings[0], len(minority)
-  majority, minority = fit.of_majority[game.from_rule], fit.see(minority, game)
+  majority, x = fit.of_majority[game.from_rule], fit.see(minority, game)
   inputs = fit.inputs(game, first.prior)
   keys = jax.random.split(jax.random.key(1), count)
   if game.from_rule:
-    starts, units = _start_from_rule(fit, inputs, majority, minority)
+    starts, units = _start_from_rule(fit, inputs, majority, x)
   else:
     units = np.ones(count)
     num_inputs = inputs(majority).shape[1]
@@ -173,15 +194,17 @@ def play(
   def repeat(a):
     return jnp.concatenate([a] * len(settings))
 
-  starts, minority, keys = jax.tree.map(repeat, (starts, minority, keys))
+  images = Minority(x, jnp.asarray(boundary) if game.boundary else None)
+  starts, images, keys = jax.tree.map(repeat, (starts, images, keys))
   rates = {
     name: jnp.repeat(jnp.array([getattr(s, name) for s in settings]), count)
     for name in ('learning_rate', 'pull', 'consistency')
   }
   # As many for any number of steps, so that all are compiled once.
   batches = games.make_batches(len(majority), max(first.steps, _MOST_STEPS))
+  top = fit.top() if game.boundary else None
   last, average = games.play_draws(
-    game, inputs, majority, minority, starts, rates, batches, first.steps, keys
+    game, inputs, majority, images, starts, rates, batches, first.steps, keys, top
   )
   return Played(inputs, starts, last, average, np.tile(units, len(settings)))
 

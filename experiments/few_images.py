@@ -78,11 +78,14 @@ class Problem:
 
   def draws(self, n: int, count: int) -> np.ndarray:
     """Disjoint draws `[D, n, C]`, as many as there are images for, at most `count`."""
+    return self.minority[self.draw_indices(n, count)]
+
+  def draw_indices(self, n: int, count: int) -> np.ndarray:
+    """Of `draws`, int `[D, n]`."""
     count = min(count, len(self.minority) // n)
     # The first n of each stretch, so that larger draws hold the smaller ones.
     stretch = max(n, len(self.minority) // count)
-    starts = stretch * np.arange(count)
-    return np.stack([self.minority[start : start + n] for start in starts])
+    return stretch * np.arange(count)[:, None] + np.arange(n)
 
 
 def score_draws(scorers: Sequence[Scorer], features: np.ndarray) -> dict:

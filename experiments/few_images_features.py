@@ -8,6 +8,7 @@ was. Of the CIFAR-10 minority only the first 2,000 training images of a fixed or
 are there: 20 draws of 100. Every image is there as it is and mirrored.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from absl import app, flags
 
 from egan_jax import feature_extractor
 from egan_jax.feature_extractor import FeatureExtractor
+from experiments import egan_ablation_boundary
 from experiments.few_images_store import CHUNK, Sources, stem_of
 
 BACKBONES = ['EfficientNetLite0', 'EfficientNetLite1', 'EfficientNetLite2']
@@ -32,6 +34,9 @@ _XRAY_DIR = flags.DEFINE_string('xray_dir', '', 'Holds train/NORMAL and so on.')
 _BACKBONES = flags.DEFINE_list('backbones', BACKBONES, 'In this order.')
 _SIZES = flags.DEFINE_list('sizes', ['224', '96', '32'], 'In pixels, in this order.')
 _MIRRORED = flags.DEFINE_bool('mirrored', True, 'Whether mirror images, too.')
+_BOUNDARY = flags.DEFINE_bool(
+  'boundary', False, 'Only the boundary activations of egan_ablation.'
+)
 _BATCH_SIZE = flags.DEFINE_integer('batch_size', 16, 'Images per batch.')
 
 
@@ -71,6 +76,9 @@ def main(_: list[str]) -> None:
   folder = Path(_FEATURES_DIR.value)
   folder.mkdir(parents=True, exist_ok=True)
   sources = Sources(_DATA_DIR.value, _XRAY_DIR.value)
+  if _BOUNDARY.value:
+    _extract_boundary(folder, sources)
+    return
   for size in map(int, _SIZES.value):
     for name in _BACKBONES.value:
       made = feature_extractor.make((name,), 'imagenet', size, 'imagenet')
@@ -86,6 +94,15 @@ def main(_: list[str]) -> None:
             made,
           ):
             print(stem, flush=True)
+
+
+def _extract_boundary(folder: Path, sources: Sources) -> None:
+  name, size = egan_ablation_boundary.STORED_AS, egan_ablation_boundary.SIZE
+  made = egan_ablation_boundary.make_extractor()
+  for which in egan_ablation_boundary.CLASSES:
+    images_of = functools.partial(sources.images, *which, size)
+    for stem in extract(folder, which, name, size, False, images_of, made):
+      print(stem, flush=True)
 
 
 if __name__ == '__main__':

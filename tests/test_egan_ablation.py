@@ -20,13 +20,21 @@ from experiments import (
   egan_ablation_versions,
   few_images,
 )
-from experiments.egan_ablation_games import Game
+from experiments.egan_ablation_games import Game, Minority, Top
 from experiments.egan_ablation_versions import UNTRAINED, VERSIONS, Fit, Setting
 
 
 def _features(count, seed=0, offset=0.0):
   rng = np.random.default_rng(seed)
   return (rng.gamma(2, size=(count, 6)) + offset * np.arange(6)).astype(np.float32)
+
+
+# Features are the means of two places.
+TOP = Top(lambda _, boundary: boundary.mean(axis=(1, 2)), None)
+
+
+def _boundary(count, seed=1, offset=0.5):
+  return _features(2 * count, seed, offset).reshape(count, 1, 2, 6)
 
 
 class _Problem(few_images.Problem):
@@ -65,9 +73,9 @@ def test_discriminators_start_as_the_rule(fit, prior):
 def test_untrained_versions_are_measured_like_the_rivals(name):
   problem = _Problem(600)
   field = egan_ablation.Field(problem, None)
-  minority = problem.draws(3, 4)
+  draws = problem.draw_indices(3, 4)
   version = VERSIONS[name]
-  rows = field.measure(version, field.play(version.game, UNTRAINED, minority), 3)
+  rows = field.measure(version, field.play(version.game, UNTRAINED, draws), 3)
   rival = {'untrained': 'plda', 'untrained_fused': 'plda_knn'}[name]
   expected = few_images.run_rival(problem, rival, 4)[rival, 3]
   if name == 'untrained':
@@ -92,9 +100,9 @@ def test_folds_are_scored_by_games_that_did_not_see_them(monkeypatch):
     np.testing.assert_array_equal(kept, expected)
     assert not of_fold & {tuple(row) for row in problem.majority[kept].tolist()}
   # Each fold's games score its own images, and the last fit's the test images.
-  version, minority = VERSIONS['no_generator'], problem.draws(3, 4)
+  version, draws = VERSIONS['no_generator'], problem.draw_indices(3, 4)
   setting = Setting(0.03, 5, pull=0.1)
-  played = field.play(version.game, setting, minority)
+  played = field.play(version.game, setting, draws)
   rows = field.measure(version, played, 3)
   left = np.empty(60, np.float32)
   for (kept, part), games in zip(field.folds, played[:-1], strict=True):
@@ -113,7 +121,7 @@ def _players(fit, game):
   start = egan_ablation_games.start_at_random(jax.random.key(1), 6, 4)
   generator = egan_ablation_games.make_generator(jax.random.key(2), 6)
   generator = {**generator, 'decoder': jnp.full((16, 6), 0.1)}
-  minority = fit.see(_features(3, 1, 0.5), game)
+  minority = Minority(fit.see(_features(3, 1, 0.5), game))
   return {'discriminator': start, 'generator': generator}, minority
 
 
@@ -125,14 +133,14 @@ def test_players_have_the_gradients_of_their_own_losses(fit):
     players, game, inputs, majority, minority, 0, players['discriminator'], {}
   )
   score, generate = egan_ablation_games.score, egan_ablation_games.generate
-  made = generate(players['generator'], minority)
+  made = generate(players['generator'], minority.x)
 
   def of_discriminator(params):
     told = losses.majority_loss(score(params, majority)).mean()
     return told + losses.generated_loss(score(params, made)).mean()
 
   def of_generator(params):
-    scores = score(players['discriminator'], generate(params, minority))
+    scores = score(players['discriminator'], generate(params, minority.x))
     return losses.generator_loss(scores).mean()
 
   expected = {
@@ -148,7 +156,7 @@ def test_penalties_and_real_images_add_what_they_say(fit):
   inputs, majority = fit.inputs(game, False), fit.of_majority[False][:7]
   own = players['discriminator']
   start = {**own, 'weights': own['weights'] + 2.0}
-  noise = 0.3 * jnp.ones_like(minority)
+  noise = 0.3 * jnp.ones_like(minority.x)
 
   def value(game, **rates):
     return float(
@@ -162,8 +170,8 @@ def test_penalties_and_real_images_add_what_they_say(fit):
   assert value(penalised, pull=0.0, consistency=0.0) == pytest.approx(bare)
   pulled = value(penalised, pull=0.5, consistency=0.0)
   assert pulled - bare == pytest.approx(0.5 * 4 * 4 / 2, rel=1e-4)
-  scores = egan_ablation_games.score(own, minority)
-  nearby = egan_ablation_games.score(own, minority + 0.3)
+  scores = egan_ablation_games.score(own, minority.x)
+  nearby = egan_ablation_games.score(own, minority.x + 0.3)
   consistent = value(penalised, pull=0.0, consistency=2.0)
   assert consistent - bare == pytest.approx(
     2 * float(jnp.mean((scores - nearby) ** 2)), rel=1e-3
@@ -208,6 +216,61 @@ def test_training_tells_classes_apart_and_averages_lag_behind():
     np.asarray(p['weights']) for p in (played.starts, played.last, played.average)
   )
   assert 0 < np.linalg.norm(average - start) < np.linalg.norm(last - start)
+
+
+def test_generators_of_boundary_activations_start_with_the_images():
+  boundary = _boundary(8)
+  fit = Fit(_features(60), None, TOP)
+  game = VERSIONS['boundary'].game
+  x = fit.see(np.asarray(TOP.apply(None, boundary)), game)
+  generator = egan_ablation_games.make_generator(jax.random.key(0), 6)
+  same = egan_ablation_games.generate(generator, boundary)
+  np.testing.assert_array_equal(same, boundary)
+  np.testing.assert_allclose(fit.top()(same), x, rtol=1e-3, atol=1e-4)
+
+
+def test_the_generator_learns_through_the_frozen_layers():
+  boundary = _boundary(8)
+  fit = Fit(_features(60), None, TOP)
+  game = VERSIONS['boundary'].game
+  minority = Minority(fit.top()(boundary), jnp.asarray(boundary))
+  inputs = fit.inputs(game, False)
+  own = egan_ablation_games.start_at_random(
+    jax.random.key(1), inputs(minority.x).shape[1], 0
+  )
+  generator = egan_ablation_games.make_generator(jax.random.key(2), 6)
+  generator = {**generator, 'decoder': jnp.full((16, 6), 0.1)}
+  rates = {'pull': 0.0, 'consistency': 0.0}
+
+  def loss(generator):
+    players = {'discriminator': own, 'generator': generator}
+    majority = inputs(fit.of_majority[True][:7])
+    return egan_ablation_games.objective(
+      players, game, inputs, majority, minority, 0, own, rates, fit.top()
+    )
+
+  def expected(generator):
+    made = egan_ablation_games.generate(generator, boundary)
+    scores = egan_ablation_games.score(own, inputs(fit.top()(made)))
+    return losses.generator_loss(scores).mean()
+
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+    jax.grad(loss)(generator),
+    jax.grad(expected)(generator),
+  )
+
+
+def test_a_search_of_some_versions_leaves_the_others():
+  result = {
+    'search': {'chosen': {'game': 1, 'fused': 2}, 'tried': {'game': 3, 'fused': 4}},
+    'cells': {'bird/cat|game|1': 5, 'bird/cat|fused|1': 6},
+  }
+  egan_ablation.put(result, ['fused'], {'chosen': {'fused': 7}, 'tried': {'fused': 8}})
+  assert result == {
+    'search': {'chosen': {'game': 1, 'fused': 7}, 'tried': {'game': 3, 'fused': 8}},
+    'cells': {'bird/cat|game|1': 5},
+  }
 
 
 def test_every_majority_image_is_seen_in_an_epoch():
@@ -266,8 +329,10 @@ def test_the_search_reads_every_version_of_a_game(monkeypatch):
     ('HIDDEN', (0,)),
   ):
     monkeypatch.setattr(egan_ablation_search, name, values)
+  minority = _features(40, 1, 0.2)
+  boundary = np.stack([minority] * 2, axis=1)[:, None]
   results = egan_ablation_search.search_pair(
-    _features(60), _features(40, 1, 0.2), None, 2, numbers=(2,)
+    _features(60), minority, None, 2, numbers=(2,), top=TOP, boundary=boundary
   )
   assert {name for name, _, _ in results} == set(VERSIONS)
   assert all(len(rows) == 2 for rows in results.values())

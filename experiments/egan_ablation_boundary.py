@@ -1,0 +1,74 @@
+"""Boundary activations for the versions of experiments.egan_ablation that make such.
+
+EfficientNet-Lite0 at 224 px, cut before the last convolution that the pooled features
+come from. Only those of minority images are needed: few_images_features --boundary
+keeps them beside the features.
+"""
+
+import jax
+import numpy as np
+
+from egan_jax import backbones, state
+from egan_jax.feature_extractor import FeatureExtractor
+from egan_jax.models.pooling import pool
+from experiments import few_images_store
+from experiments.egan_ablation_games import Top
+
+_BACKBONE = 'EfficientNetLite0'
+SIZE = 224
+_LAST_LAYERS = 3  # the last convolution, its batch norm and its activation
+STORED_AS = f'{_BACKBONE}-before-last-{_LAST_LAYERS}'
+# The minority classes of the search for settings and of the tables.
+CLASSES = tuple(
+  (dataset, label, 'train')
+  for dataset, labels in (('cifar100', (1, 2, 3, 4)), ('cifar10', (0, 2)))
+  for label in labels
+)
+
+
+def make_extractor() -> FeatureExtractor:
+  """From images to boundary activations, flat."""
+  return FeatureExtractor((_make_player().trunk,), ('flatten',))
+
+
+def _make_player() -> state.Player:
+  return state.make_player(
+    backbones.get(_BACKBONE),
+    'imagenet',
+    _LAST_LAYERS,
+    'imagenet',
+    SIZE,
+    jax.random.key(0),
+  )
+
+
+def make_top() -> Top:
+  """From boundary activations `[B, h, w, c]` to pooled features `[B, C]`."""
+  player = _make_player()
+  (name,) = player.trunk.graph.output
+  layers = {layer.name for layer in player.head.layers}
+  variables = {
+    collection: {key: values[key] for key in layers if key in values}
+    for collection, values in player.pretrained.items()
+  }
+
+  def apply(variables, boundary):
+    maps = player.head.apply(variables, {name: boundary})
+    return pool(maps, player.backbone.pooling)
+
+  return Top(apply, variables)
+
+
+def load(folder: str, dataset: str, label: int) -> np.ndarray:
+  """Boundary activations float32 `[N, h, w, c]` of a class of training images.
+
+  Images are in the order of `few_images_store.load`.
+
+  Raises:
+    FileNotFoundError: this class was not extracted to its end.
+  """
+  flat = few_images_store.load(folder, dataset, label, 'train', STORED_AS, SIZE)
+  player = _make_player()
+  image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), np.float32)
+  ((_, *shape),) = (a.shape for a in jax.eval_shape(player.trunk, image).values())
+  return flat.reshape(len(flat), *shape)

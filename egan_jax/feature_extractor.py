@@ -197,24 +197,21 @@ def class_directions(
   Returns:
     float32 `[sum of C, 1000]`, or None where one of the backbones brings no
     classifier of one layer on average-pooled features, or it cannot be had; a
-    warning says so where others bring one.
+    warning says so where there are others.
   """
-  kernels, lacking = [], ''
+  kernels = []
   for name, which in zip(names, _one_for_each(weights, names), strict=True):
-    if which == 'none':  # the classifier belongs to the ImageNet weights
-      lacking = f'{name} has random weights'
-      continue
     try:
+      if which == 'none':
+        raise UserError(f'{name} has random weights, so no classifier')
       kernel, _ = load(name, None if which == 'imagenet' else which)
-      kernels.append(kernel)
     except UserError as error:
-      lacking = str(error)
-  if lacking and kernels:
-    logging.warning(
-      '%s: the ImageNet classifiers of the other backbones are not used either', lacking
-    )
-  if lacking:
-    return None
+      if len(names) > 1:
+        logging.warning(
+          '%s: no ImageNet classifier of the other backbones is used either', error
+        )
+      return None
+    kernels.append(kernel)
   together = np.concatenate(kernels)
   return together - together.mean(axis=1, keepdims=True)
 

@@ -113,7 +113,7 @@ def make_player(
     backbone=backbone,
     fine_tune_layers=fine_tune_layers,
     trunk=Trunk(
-      variables=cast_kernels(_of_layers(variables, trunk.layers), trunk_dtype),
+      variables=cast_kernels(of_layers(variables, trunk.layers), trunk_dtype),
       graph=trunk,
       preprocessing=backbone.preprocessing if preprocess == 'imagenet' else 'none',
       image_size=image_size,
@@ -192,7 +192,7 @@ def _create_network_state(
   )
   variables = module.init(key, boundary)
   if player.pretrained is not None:
-    head = _of_layers(player.pretrained, player.head.layers)
+    head = of_layers(player.pretrained, player.head.layers)
     for collection, values in head.items():
       variables[collection]['backbone'] = values
   params = variables['params']
@@ -212,7 +212,7 @@ def _label_parameters(params: Any, player: Player) -> Any:
   )
 
 
-def _of_layers(variables: Variables, layers: tuple[graph.Layer, ...]) -> dict:
+def of_layers(variables: Variables, layers: tuple[graph.Layer, ...]) -> dict:
   """The variables of some layers, without collections that come out empty."""
   names = [layer.name for layer in layers]
   chosen = {

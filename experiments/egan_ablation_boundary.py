@@ -46,17 +46,12 @@ def make_top() -> Top:
   """From boundary activations `[B, h, w, c]` to pooled features `[B, C]`."""
   player = _make_player()
   (name,) = player.trunk.graph.output
-  layers = {layer.name for layer in player.head.layers}
-  variables = {
-    collection: {key: values[key] for key in layers if key in values}
-    for collection, values in player.pretrained.items()
-  }
 
   def apply(variables, boundary):
     maps = player.head.apply(variables, {name: boundary})
     return pool(maps, player.backbone.pooling)
 
-  return Top(apply, variables)
+  return Top(apply, state.of_layers(player.pretrained, player.head.layers))
 
 
 def load(folder: str, dataset: str, label: int) -> np.ndarray:

@@ -173,7 +173,7 @@ def test_no_directions_without_a_classifier(caplog):
   assert feature_extractor.class_directions(('A',), 'none', load) is None
   assert feature_extractor.class_directions(('A',), 'imagenet', load) is not None
   assert not caplog.records
-  assert feature_extractor.class_directions(('B', 'A'), 'imagenet', load) is None
+  assert feature_extractor.class_directions(('A', 'B'), 'imagenet', load) is None
   assert 'there is none' in caplog.text
   assert feature_extractor.class_directions(('A', 'B'), ('x.h5', 'none'), load) is None
   assert 'B has random weights' in caplog.text

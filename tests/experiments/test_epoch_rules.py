@@ -12,16 +12,9 @@ from egan_jax.data import sources
 from egan_jax.evaluation import epoch_choice, thresholds
 from experiments import epoch_rules
 from experiments.paper import epoch_report
+from tests.experiments.stored_runs import ENVIRONMENT
 
 NUM_EPOCHS = 3
-ENVIRONMENT = {
-  'cores': 2,
-  'processor': 'P',
-  'devices': ['cpu'],
-  'python': '3',
-  'versions': {'jax': '0'},
-  'commit': None,
-}
 _HIDDEN = object()  # nothing can be read from it
 
 

@@ -86,12 +86,13 @@ def name_runs(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def to_markdown(rows: Rows) -> str:
-  """A table in Markdown."""
-  head, *body = [
-    [html.escape(cell, quote=False).replace('|', '\\|') for cell in row] for row in rows
-  ]
-  lines = [head, ['---'] * len(head), *body]
-  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+  """A table in Markdown, whatever is written in its cells."""
+  return tables.to_markdown(
+    [
+      [html.escape(cell, quote=False).replace('|', '\\|') for cell in row]
+      for row in rows
+    ]
+  )
 
 
 def draw(runs: Sequence[FinishedRun], path: str | os.PathLike) -> None:

@@ -39,7 +39,7 @@ _NEGLIGIBLE = 1e-8
 class Covariances:
   """How W and B come of the covariance C of M majority images.
 
-  The power was chosen on pairs of CIFAR-100 classes (experiments.few_images_search);
+  The power was chosen on pairs of CIFAR-100 classes (experiments.few_images.search);
   the other constants were a first guess that the search found nothing better than.
 
   Attributes:

@@ -1,4 +1,4 @@
-"""The result of a run as a short table, for the terminal and for Markdown."""
+"""The result of a run as a short table; rows as text for the terminal and Markdown."""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -105,12 +105,11 @@ def align(rows: Sequence[Sequence[str]]) -> str:
   return '\n'.join(line.rstrip() for line in lines)
 
 
-def result_markdown(summary: dict) -> str:
-  """The table and the sentence of `result_table` in Markdown."""
-  head, *rows = _build_rows(summary)
-  lines = [head, ['---'] * len(head), *rows]
-  table = [f'| {" | ".join(line)} |' for line in lines]
-  return '\n'.join([*table, '', _explain_columns(summary)])
+def to_markdown(rows: Sequence[Sequence[str]]) -> str:
+  """A table in Markdown, the first row its header."""
+  head, *body = rows
+  lines = [head, ['---'] * len(head), *body]
+  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
 def _build_rows(summary: dict) -> list[list[str]]:

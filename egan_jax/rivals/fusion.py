@@ -42,7 +42,7 @@ def rival(class_directions: np.ndarray | None = None, remembered: int = 2) -> Ri
 def weigh_logistic(num_minority: int) -> float:
   """A quarter for one image, growing with the root of their number up to 2.
 
-  Chosen on pairs of CIFAR classes (experiments.few_images_fusion_search).
+  Chosen on pairs of CIFAR classes (experiments.few_images.fusion_search).
   """
   return min(math.sqrt(num_minority) / 4, 2.0)
 
@@ -54,7 +54,7 @@ def forecast(unlikeness: float) -> tuple[float, float]:
   will tell of new ones. Its mean over them says most of where the sum will lie: two
   deviations lower, on other classes of CIFAR and on digits. The forecast errs by about
   1.5, and images differ the more the further away they are
-  (experiments.few_images_forecast).
+  (experiments.few_images.forecast).
 
   Args:
     unlikeness: mean score of the minority images by the one-class part alone, like the

@@ -61,7 +61,7 @@ def plda_knn(
 def weigh_knn(num_minority: int) -> float:
   """1 for one image and half of that for many, which tell more than their absence.
 
-  Chosen on pairs of CIFAR-100 classes (experiments.few_images_search).
+  Chosen on pairs of CIFAR-100 classes (experiments.few_images.search).
   """
   return 0.5 + 0.5 / num_minority
 

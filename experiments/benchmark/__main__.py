@@ -50,7 +50,7 @@ def main(_):
   def keep(**part):
     result.update(part)
     run_files.write_json(output, result)
-    run_files.write_text(output.with_suffix('.md'), f'{tables.to_markdown(result)}\n')
+    run_files.write_text(output.with_suffix('.md'), f'{tables.describe(result)}\n')
 
   with tempfile.TemporaryDirectory() as folder:
     # Processes of their own: what they leave in memory must not count below.
@@ -58,7 +58,7 @@ def main(_):
       keep(losses=measurements.check_losses(ours, peer, Path(folder)))
     with Process(measurements.OURS) as ours, Process(measurements.PEER) as peer:
       _measure_parts(ours, peer, Path(folder), result, keep)
-  print(tables.to_markdown(result))
+  print(tables.describe(result))
 
 
 def _measure_parts(

@@ -1,7 +1,9 @@
 """The benchmark's result as Markdown."""
 
+from egan_jax.reporting.tables import to_markdown
 
-def to_markdown(result: dict) -> str:
+
+def describe(result: dict) -> str:
   """All tables that the result has the numbers for."""
   sections = {
     'epochs': _epochs,
@@ -15,24 +17,19 @@ def to_markdown(result: dict) -> str:
   )
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-  lines = [header, ['---'] * len(header), *rows]
-  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-
-
 def _epochs(epochs: dict) -> str:
   def row(name, values, unit=''):
     return [name, f'{values["ours"]:.2f}{unit}', f'{values["peer"]:.2f}{unit}']
 
   gigabytes = {name: peak / 1e9 for name, peak in epochs['peak_memory_bytes'].items()}
   share = {name: 100 * part for name, part in epochs['evaluation_share'].items()}
-  table = _table(
-    ['5 folds, CIFAR-10 1:500, 32 px', 'ours', 'Keras on TensorFlow'],
+  table = to_markdown(
     [
+      ['5 folds, CIFAR-10 1:500, 32 px', 'ours', 'Keras on TensorFlow'],
       row('epoch with evaluation, median', epochs['seconds'], ' s'),
       row('of which evaluation', share, ' %'),
       row('peak memory', gigabytes, ' GB'),
-    ],
+    ]
   )
   ratios = sorted(epochs['ratios'])
   return (
@@ -43,12 +40,12 @@ def _epochs(epochs: dict) -> str:
 
 def _compilation(compilation: dict) -> str:
   seconds = compilation['seconds']
-  return _table(
-    ['tracing and compiling, ours', 'seconds'],
+  return to_markdown(
     [
+      ['tracing and compiling, ours', 'seconds'],
       ['without cache', f'{seconds["cold"]:.1f}'],
       ["with JAX's persistent cache", f'{seconds["cached"]:.1f}'],
-    ],
+    ]
   )
 
 
@@ -60,45 +57,51 @@ def _costs(costs: dict) -> str:
     'heads_and_the_rest': 'heads, Adam, the rest',
     'evaluation_per_step': 'evaluation, per step',
   }
-  return _table(
-    ['milliseconds', 'ours', 'Keras on TensorFlow'],
+  return to_markdown(
     [
-      [text, *(f'{1e3 * costs[who][name]:.0f}' for who in ('ours', 'peer'))]
-      for name, text in names.items()
-    ],
+      ['milliseconds', 'ours', 'Keras on TensorFlow'],
+      *(
+        [text, *(f'{1e3 * costs[who][name]:.0f}' for who in ('ours', 'peer'))]
+        for name, text in names.items()
+      ),
+    ]
   )
 
 
 def _trunks(rows: list[dict]) -> str:
-  return _table(
-    ['frozen layers', 'px', 'images', 'ours, ms', 'Keras, ms', 'ratio'],
+  return to_markdown(
     [
-      [
-        'forward and backward' if row['backward'] else 'forward',
-        str(row['image_size']),
-        str(row['batch_size']),
-        f'{1e3 * row["seconds"]["ours"]:.1f}',
-        f'{1e3 * row["seconds"]["peer"]:.1f}'
-        + (' (XLA)' if row['peer_compiled_by_xla'] else ''),
-        f'{row["ratio"]:.2f}',
-      ]
-      for row in rows
-    ],
+      ['frozen layers', 'px', 'images', 'ours, ms', 'Keras, ms', 'ratio'],
+      *(
+        [
+          'forward and backward' if row['backward'] else 'forward',
+          str(row['image_size']),
+          str(row['batch_size']),
+          f'{1e3 * row["seconds"]["ours"]:.1f}',
+          f'{1e3 * row["seconds"]["peer"]:.1f}'
+          + (' (XLA)' if row['peer_compiled_by_xla'] else ''),
+          f'{row["ratio"]:.2f}',
+        ]
+        for row in rows
+      ),
+    ]
   )
 
 
 def _scaling(rows: list[dict]) -> str:
-  return _table(
-    ['folds', 'minority', 'px', 'ours, s/step', 'Keras, s/step', 'ratio'],
+  return to_markdown(
     [
-      [
-        str(row['num_folds']),
-        str(row['num_minority']),
-        str(row['image_size']),
-        f'{row["seconds_per_step"]["ours"]:.3f}',
-        f'{row["seconds_per_step"]["peer"]:.3f}',
-        f'{row["ratio"]:.1f}',
-      ]
-      for row in rows
-    ],
+      ['folds', 'minority', 'px', 'ours, s/step', 'Keras, s/step', 'ratio'],
+      *(
+        [
+          str(row['num_folds']),
+          str(row['num_minority']),
+          str(row['image_size']),
+          f'{row["seconds_per_step"]["ours"]:.3f}',
+          f'{row["seconds_per_step"]["peer"]:.3f}',
+          f'{row["ratio"]:.1f}',
+        ]
+        for row in rows
+      ),
+    ]
   )

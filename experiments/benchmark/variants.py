@@ -23,6 +23,7 @@ from egan_jax.backbones import convolution, max_pooling
 from egan_jax.backbones.graph import LayerGraph
 from egan_jax.backbones.trunk import Trunk
 from egan_jax.reporting import environment, run_files
+from egan_jax.reporting.tables import to_markdown
 from experiments.benchmark import jax_worker
 from experiments.benchmark.processes import Process, serve
 
@@ -156,15 +157,14 @@ def measure(name: str, size: int, repeats: int) -> dict:
   return result
 
 
-def to_markdown(rows: list[dict]) -> str:
+def describe(rows: list[dict]) -> str:
   """How long each variant takes, the package as it is being 1."""
-  lines = ['| variant | px | forward | forward and backward |', '|---|---|---|---|']
+  passes = ('forward', 'forward and backward')
+  lines = [['variant', 'px', *passes]]
   for row in rows:
-    times = [
-      f'{row[w]["variant_takes"]:.2f}' for w in ('forward', 'forward and backward')
-    ]
-    lines.append(f'| {row["variant"]} | {row["image_size"]} | {" | ".join(times)} |')
-  return '\n'.join(lines)
+    times = [f'{row[which]["variant_takes"]:.2f}' for which in passes]
+    lines.append([row['variant'], str(row['image_size']), *times])
+  return to_markdown(lines)
 
 
 def run_command() -> None:
@@ -192,7 +192,7 @@ def run_command() -> None:
         'rows': rows,
       }
       run_files.write_json(output.value, result)
-    print(to_markdown(rows))
+    print(describe(rows))
 
   app.run(main)
 

@@ -9,6 +9,7 @@ from scipy import stats
 
 from egan_jax.evaluation import epoch_choice, metrics, thresholds
 from egan_jax.reporting import plotting, run_files
+from egan_jax.reporting.tables import to_markdown
 from experiments.paper import rendering
 
 RESULTS = Path(__file__).parents[1] / 'results'
@@ -226,7 +227,7 @@ def render(result: dict) -> str:
         ]
         for name in _list_rules()
       ]
-      parts.append(rendering.markdown_table(head, rows))
+      parts.append(to_markdown([head, *rows]))
   parts += [
     f'{_render_setting(name, setting)}\n\n![{setting["title"]}]({NAME}_{name}.png)'
     for name, setting in settings.items()
@@ -280,7 +281,7 @@ def _render_setting(name: str, setting: dict) -> str:
     f' over games. `{_COMMAND} --setting={name} --data_dir=DATA_DIR'
     f' --seeds={",".join(map(str, setting["seeds"]))}'
     f' --num_epochs={setting["num_epochs"]}`\n\n'
-    f'{rendering.markdown_table(head, rows)}'
+    f'{to_markdown([head, *rows])}'
   )
 
 

@@ -1,16 +1,10 @@
-"""Numbers as text, and rows as Markdown."""
+"""Numbers as text."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 NOT_MEASURED = 'not measured'
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """A Markdown table."""
-  lines = [head, ['---'] * len(head), *rows]
-  return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
 
 
 def share(value: float | None) -> str:

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 from egan_jax.reporting import run_files
-from experiments import few_images_tables
+from egan_jax.reporting.tables import to_markdown
+from experiments.few_images import tables as few_images_tables
 from experiments.paper import (
   epoch_report,
   figures,
@@ -75,7 +76,7 @@ def _render_table(table: paper_tables.Table, picture: str | None) -> str:
   for heading, (head, rows) in table.sections.items():
     if heading:
       parts.append(f'**{heading}**')
-    parts.append(rendering.markdown_table(head, rows))
+    parts.append(to_markdown([head, *rows]))
   parts.append(_list(table.notes))
   if picture:
     parts.append(f'![Table {table.number}]({picture})')
@@ -123,7 +124,7 @@ def write_page(results: Path = store.RESULTS, page: Path = PAGE) -> None:
   for heading, (head, rows) in paper_tables.rival_sections(
     store.read_cells(results)
   ).items():
-    parts += [f'**{heading}**', rendering.markdown_table(head, rows)]
+    parts += [f'**{heading}**', to_markdown([head, *rows])]
   rules = results / f'{epoch_report.NAME}.md'
   if rules.exists():
     parts += ['## Which epoch', rules.read_text().strip()]

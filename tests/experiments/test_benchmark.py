@@ -95,7 +95,7 @@ def test_costs_of_a_step_add_up():
     parts = ('trunk_forward', 'trunk_backward', 'heads_and_the_rest')
     assert sum(costs[part] for part in parts) == pytest.approx(costs['step'])
     assert costs['step'] == pytest.approx(epochs['rounds'][name][0]['epoch'] / 40)
-  assert '| frozen layers forward |' in tables.to_markdown(
+  assert '| frozen layers forward |' in tables.describe(
     {'costs': measurements.split_costs(epochs, trunks)}
   )
 

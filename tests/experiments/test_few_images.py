@@ -6,7 +6,8 @@ from sklearn.model_selection import KFold
 
 from egan_jax import rivals
 from egan_jax.rivals import fusion, plda
-from experiments import few_images, few_images_store, few_images_tables
+from experiments.few_images import decisions, store, tables
+from experiments.few_images.problems import Problem
 
 
 def _features(count, seed=0, offset=0.0):
@@ -14,7 +15,7 @@ def _features(count, seed=0, offset=0.0):
   return (rng.gamma(2, size=(count, 6)) + offset * np.arange(6)).astype(np.float32)
 
 
-class _Problem(few_images.Problem):
+class _Problem(Problem):
   def __init__(self):
     self.numbers = (1, 3)
     self.majority = _features(60)
@@ -27,7 +28,7 @@ def test_scores_of_draws_at_once_are_those_of_each():
   problem = _Problem()
   arguments = problem.majority, problem.draws(3, 4), [0] * 4
   scorers = fusion.rival().fit_draws(*arguments)
-  at_once = few_images.score_draws(scorers, problem.test)
+  at_once = decisions.score_draws(scorers, problem.test)
   parts = {name: plda.rival(name).fit_draws(*arguments) for name in plda.NAMES}
   for name, of_draws in {'fusion': scorers, **parts}.items():
     for draw, scorer in enumerate(of_draws):
@@ -38,15 +39,15 @@ def test_scores_of_draws_at_once_are_those_of_each():
 
 def test_decisions_are_those_of_the_library():
   problem = _Problem()
-  rows = few_images.run_fusion(problem, None, 4)
+  rows = decisions.run_fusion(problem, None, 4)
   for name in ('plda', 'plda_knn', 'fusion'):
-    expected = few_images.run_rival(problem, name, 4)
+    expected = decisions.run_rival(problem, name, 4)
     for n in problem.numbers:
       for mine, theirs in zip(rows[name, n], expected[name, n], strict=True):
         for key in ('f1', 'recall', 'specificity', 'auroc'):
           assert mine[key] == pytest.approx(theirs[key], abs=1e-6)
   # No majority image is scored by a fit that saw it.
-  folds = KFold(few_images.NUM_FOLDS, shuffle=True, random_state=0)
+  folds = KFold(decisions.NUM_FOLDS, shuffle=True, random_state=0)
   assert sum(len(kept) for _, kept in folds.split(problem.majority)) == 60
 
 
@@ -60,13 +61,13 @@ def test_larger_draws_hold_the_smaller_ones_and_none_overlap():
 
 def test_features_are_read_when_they_are_all_there(tmp_path):
   which = (tmp_path, 'cifar10', 0, 'test', 'Tiny', 32)
-  stem = few_images_store.stem_of(*which[1:], False)
+  stem = store.stem_of(*which[1:], False)
   for chunk in range(2):
     np.save(tmp_path / f'{stem}-{chunk}.npy', np.full((3, 2), chunk))
-  with pytest.raises(FileNotFoundError, match='run few_images_features'):
-    few_images_store.load(*which)
+  with pytest.raises(FileNotFoundError, match='run few_images'):
+    store.load(*which)
   (tmp_path / f'{stem}-done').touch()
-  np.testing.assert_array_equal(few_images_store.load(*which)[:, 0], [0, 0, 0, 1, 1, 1])
+  np.testing.assert_array_equal(store.load(*which)[:, 0], [0, 0, 0, 1, 1, 1])
 
 
 def _cell(f1):
@@ -80,35 +81,31 @@ def test_tables_say_what_is_stored():
     'bird/cat|EfficientNetLite0|224|plda|1': _cell([0.8, 0.9]),
     'bird/cat|EfficientNetLite0|96|fusion|1': _cell([0.5]),
   }
-  cells = few_images_tables.parse(stored)
-  table = few_images_tables.f1_table(cells)
+  cells = tables.parse(stored)
+  table = tables.f1_table(cells)
   # Class mean and fusion at 32, 96 and 224 px, the last with what is between them.
   row = ['bird/cat 1', *'---', '0.500 (0.500)', '-', '0.850 (0.850)', *'--']
   assert f'| {" | ".join(row)} |' in table
-  details = few_images_tables.detail_table(cells)
+  details = tables.detail_table(cells)
   assert '0.850 (0.800 to 0.900) | 0.800' in details
   assert '0.500' not in details
-  marker = few_images_tables._BLOCK.format(name='table')
-  text = few_images_tables.replace_block(f'a\n{marker}| old |\n\nb\n', 'table', table)
-  assert text == f'a\n{marker}{table}\nb\n'
-  assert few_images_tables.replace_block(text, 'table', table) == text
 
 
 def test_stored_tables_are_in_the_document():
   import json
 
-  stored = json.loads(few_images.RESULT.read_text())
-  text = few_images_tables.DOCUMENT.read_text()
-  for table in few_images_tables.read_tables(stored).values():
+  stored = json.loads(tables.RESULT.read_text())
+  text = tables.DOCUMENT.read_text()
+  for table in tables.read_tables(stored).values():
     assert table in text
 
 
 def test_interval_is_around_the_mean_and_narrows():
   rng = np.random.default_rng(0)
   few, many = rng.normal(size=10), rng.normal(size=1000)
-  low, high = few_images_tables.interval(few)
+  low, high = tables.interval(few)
   assert low < few.mean() < high
-  width = np.subtract(*few_images_tables.interval(many)[::-1])
+  width = np.subtract(*tables.interval(many)[::-1])
   assert width < (high - low) / 3
   assert width == pytest.approx(2 * 1.96 / np.sqrt(1000), rel=0.15)
 
@@ -118,9 +115,9 @@ def test_every_rival_of_features_is_named():
     name for name in rivals.names() if rivals.get(name).reads == rivals.FEATURES
   }
   compared = {
-    *few_images.RIVALS,
-    *few_images.OTHER_RIVALS,
-    *few_images.ONE_CLASS_RIVALS,
-    few_images.SMOTE,
+    *decisions.RIVALS,
+    *decisions.OTHER_RIVALS,
+    *decisions.ONE_CLASS_RIVALS,
+    decisions.SMOTE,
   }
   assert of_features - compared == {*('always_minority', 'plda', 'plda_knn', 'fusion')}

@@ -1,6 +1,6 @@
 """Prediction against the bare backbone under jit, on the same images and machine.
 
-  python -m experiments.predict_speed
+  python -m experiments.benchmark.predict_speed
 
 In one process and in turns: the jitted backbone alone on batches of uint8 images that
 are in memory, all of them handed to the device before it is waited for; `Predictor` on
@@ -31,7 +31,7 @@ from egan_jax.predict import Predictor
 from egan_jax.predictor import BATCH_SIZE
 from egan_jax.reporting import environment, run_files
 
-RESULT = Path(__file__).parent / 'results' / 'predict_speed.json'
+RESULT = Path(__file__).parents[1] / 'results' / 'predict_speed.json'
 
 _BACKBONES = flags.DEFINE_list(
   'backbones', ['EfficientNetLite0', 'DenseNet121'], 'Which to time.'
@@ -130,7 +130,9 @@ def main(_):
     for name in tqdm(_BACKBONES.value, disable=None):
       rows.append(measure(name, _SIZE.value, Path(folder)))
   result = {
-    'command': ' '.join(['python -m experiments.predict_speed', *sys.argv[1:]]),
+    'command': ' '.join(
+      ['python -m experiments.benchmark.predict_speed', *sys.argv[1:]]
+    ),
     'environment': environment.describe_environment(),
     'rows': rows,
   }

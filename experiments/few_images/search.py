@@ -1,6 +1,6 @@
 """The search for the constants of `plda_knn`, on pairs of CIFAR-100 classes.
 
-  python -m experiments.few_images_search --features_dir=DIR
+  python -m experiments.few_images.search --features_dir=DIR
 
 Training images only: of each pair 300 majority images are fitted on, draws come from
 250 minority images, and the rest, 200 and 250, are told apart. AUROC, and the highest
@@ -15,11 +15,10 @@ from absl import app, flags
 
 from egan_jax import feature_extractor, two_covariance
 from egan_jax.two_covariance import Covariances
-from experiments import few_images_store
-from experiments.few_images_measures import measure
+from experiments.few_images import store
+from experiments.few_images.measures import measure
 
-RESULT = Path(__file__).parent / 'results' / 'few_images_search.json'
-PAIRS = ((3, 4), (4, 3), (2, 3), (1, 4), (3, 2), (4, 1))
+RESULT = Path(__file__).parents[1] / 'results' / 'few_images_search.json'
 NUMBERS = (1, 2, 10, 100)
 # One constant at a time is changed from the first guess and from the choice.
 SETTINGS = (
@@ -35,7 +34,7 @@ SETTINGS = (
 KNN_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 _NAME = 'EfficientNetLite0'
 
-_FEATURES_DIR = flags.DEFINE_string('features_dir', None, 'Of few_images_features.')
+_FEATURES_DIR = flags.DEFINE_string('features_dir', None, 'Of few_images.features.')
 _DRAWS = flags.DEFINE_integer('draws', 3, 'Of the minority images, per pair.')
 _OUTPUT = flags.DEFINE_string('output', str(RESULT), 'Where the result goes.')
 
@@ -113,13 +112,13 @@ def _standardise(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
 def main(_: list[str]) -> None:
   directions = feature_extractor.class_directions((_NAME,), 'imagenet')
   classes = [
-    few_images_store.load(_FEATURES_DIR.value, 'cifar100', label, 'train', _NAME, 224)
+    store.load(_FEATURES_DIR.value, 'cifar100', label, 'train', _NAME, 224)
     for label in range(5)
   ]
   result = {}
   for constants in SETTINGS:
     rows = {}
-    for minority, majority in PAIRS:
+    for minority, majority in store.SEARCHED:
       found = search_pair(
         classes[majority], classes[minority], directions, constants, _DRAWS.value
       )

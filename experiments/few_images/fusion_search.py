@@ -1,6 +1,6 @@
 """The weight of the regression in `fusion`, on pairs that are in no table.
 
-  python -m experiments.few_images_fusion_search --features_dir=DIR
+  python -m experiments.few_images.fusion_search --features_dir=DIR
 
 Training images only: pairs of CIFAR-100 classes, and those of CIFAR-10 that cross the
 pairs of the tables. Of each pair 300 or 4,000 majority images are fitted on, draws come
@@ -18,15 +18,15 @@ from absl import app, flags
 from egan_jax import feature_extractor, scorers, two_covariance
 from egan_jax.rivals import fusion
 from egan_jax.scorers import Scorer
-from experiments import few_images_store
-from experiments.few_images_measures import measure
+from experiments.few_images import store
+from experiments.few_images.measures import measure
 
-RESULT = Path(__file__).parent / 'results' / 'few_images_fusion_search.json'
+RESULT = Path(__file__).parents[1] / 'results' / 'few_images_fusion_search.json'
 NUMBERS = (1, 2, 3, 5, 10, 100)
 WEIGHTS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 _NAME = 'EfficientNetLite0'
 
-_FEATURES_DIR = flags.DEFINE_string('features_dir', None, 'Of few_images_features.')
+_FEATURES_DIR = flags.DEFINE_string('features_dir', None, 'Of few_images.features.')
 _DRAWS = flags.DEFINE_integer('draws', 4, 'Of the minority images, per pair.')
 _OUTPUT = flags.DEFINE_string('output', str(RESULT), 'Where the result goes.')
 
@@ -70,11 +70,9 @@ def search_pair(
 def main(_: list[str]) -> None:
   directions = feature_extractor.class_directions((_NAME,), 'imagenet')
   result = {}
-  for dataset, (pairs, num_fitted) in few_images_store.STAND_INS.items():
+  for dataset, (pairs, num_fitted) in store.STAND_INS.items():
     classes = {
-      label: few_images_store.load(
-        _FEATURES_DIR.value, dataset, label, 'train', _NAME, 224
-      )
+      label: store.load(_FEATURES_DIR.value, dataset, label, 'train', _NAME, 224)
       for label in {*itertools.chain(*pairs)}
     }
     found = {}

@@ -1,6 +1,6 @@
 """Feature extraction against Keras's own `predict`, on the same images and weights.
 
-  python -m experiments.feature_speed
+  python -m experiments.benchmark.feature_speed
 
 Keras runs on its JAX backend in the same process, the two in turns. Where TensorFlow
 is installed, Keras on that backend is timed as well, in a process of its own and
@@ -26,7 +26,7 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
-RESULT = Path(__file__).parent / 'results' / 'feature_speed.json'
+RESULT = Path(__file__).parents[1] / 'results' / 'feature_speed.json'
 KERAS_BACKBONES = ('DenseNet121', 'VGG16', 'VGG19', 'ResNet101', 'EfficientNetB2')
 # The module of keras.applications that has `preprocess_input`.
 _MODULES = {
@@ -119,7 +119,12 @@ def measure(name: str, size: int) -> dict:
 
 def _measure_peer(name: str, size: int, num_images: int) -> list[float]:
   command = [
-    *(sys.executable, '-m', 'experiments.feature_speed', f'--peer={num_images}'),
+    *(
+      sys.executable,
+      '-m',
+      'experiments.benchmark.feature_speed',
+      f'--peer={num_images}',
+    ),
     *(f'--backbones={name}', f'--sizes={size}', f'--repeats={_REPEATS.value}'),
     f'--batch_size={_BATCH_SIZE.value}',
   ]
@@ -161,7 +166,8 @@ def main(_):
   for name, size in tqdm(settings, disable=None):
     rows.append(measure(name, size))
     result = {
-      'command': 'python -m experiments.feature_speed ' + ' '.join(sys.argv[1:]),
+      'command': 'python -m experiments.benchmark.feature_speed '
+      + ' '.join(sys.argv[1:]),
       'environment': environment.describe_environment(),
       'keras': _describe_keras(),
       'rows': rows,

@@ -1,8 +1,8 @@
 """Whether crops of the minority images help to decide, on pairs that are in no table.
 
-  python -m experiments.few_images_crops --features_dir=DIR --data_dir=TFDS
+  python -m experiments.few_images.crops --features_dir=DIR --data_dir=TFDS
 
-Training images and pairs as of few_images_fusion_search. The corners of each minority
+Training images and pairs as of `fusion_search`. The corners of each minority
 image, four fifths of its side, are seen besides it: *averaged* takes the mean of the
 five features for the image's own, *more images* counts each as one more image. AUROC of
 'fusion' and the highest F1 that any threshold gives are means over pairs and draws.
@@ -18,10 +18,10 @@ from absl import app, flags
 from egan_jax import feature_extractor
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.rivals import fusion
-from experiments import few_images_store
-from experiments.few_images_measures import define_flags, keep_means, measure_draws
+from experiments.few_images import store
+from experiments.few_images.measures import define_flags, keep_means, measure_draws
 
-RESULT = Path(__file__).parent / 'results' / 'few_images_crops.json'
+RESULT = Path(__file__).parents[1] / 'results' / 'few_images_crops.json'
 NUMBERS = (1, 2, 10)
 SHARE = 0.8  # of the side
 _NAME = 'EfficientNetLite0'
@@ -81,17 +81,17 @@ def main(options: types.SimpleNamespace) -> None:
   """Measures and stores it."""
   directions = feature_extractor.class_directions((_NAME,), 'imagenet')
   extractor = feature_extractor.make((_NAME,), 'imagenet', 224, 'imagenet')
-  sources = few_images_store.Sources(options.data_dir.value, '')
+  sources = store.Sources(options.data_dir.value, '')
   num_drawn = options.draws.value * max(NUMBERS)
   result = {}
-  for dataset, (pairs, num_fitted) in few_images_store.STAND_INS.items():
+  for dataset, (pairs, num_fitted) in store.STAND_INS.items():
     features, drawn = {}, {}
     for label in {*itertools.chain(*pairs)}:
-      pooled = few_images_store.load(
+      pooled = store.load(
         options.features_dir.value, dataset, label, 'train', _NAME, 224
       )
       images = sources.images(dataset, label, 'train', 224)
-      order = few_images_store.order(len(pooled))
+      order = store.order(len(pooled))
       features[label] = pooled[order]
       seen = see_with_corners(extractor, images[order[:num_drawn]])
       # The features of other images are those of the store.
@@ -114,7 +114,7 @@ def main(options: types.SimpleNamespace) -> None:
       of_dataset.setdefault(str(n), {})[way] = {'auroc': auroc, 'best_f1': f1}
   keep_means(
     options.output.value,
-    'python -m experiments.few_images_crops --features_dir=DIR --data_dir=TFDS',
+    'python -m experiments.few_images.crops --features_dir=DIR --data_dir=TFDS',
     result,
   )
   print(result)
@@ -124,7 +124,7 @@ def run_command() -> None:
   """The command."""
   options = define_flags(draws=4, output=RESULT)
   options.features_dir = flags.DEFINE_string(
-    'features_dir', None, 'Of few_images_features.', required=True
+    'features_dir', None, 'Of few_images.features.', required=True
   )
   options.data_dir = flags.DEFINE_string('data_dir', '', 'The TFDS data folder.')
   app.run(lambda _: main(options))

@@ -1,6 +1,6 @@
 """How many images per second the presets of configs/folder.py see.
 
-  python -m experiments.preset_speed
+  python -m experiments.benchmark.preset_speed
 
 Features of random images of 224 px, in turns; the machine should be idle.
 """
@@ -16,7 +16,7 @@ from configs import folder
 from egan_jax import feature_extractor
 from egan_jax.reporting import environment, run_files
 
-RESULT = Path(__file__).parent / 'results' / 'preset_speed.json'
+RESULT = Path(__file__).parents[1] / 'results' / 'preset_speed.json'
 
 _IMAGES = flags.DEFINE_integer('images', 128, 'How many, at least.', lower_bound=1)
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Of all presets.', lower_bound=1)
@@ -48,7 +48,7 @@ def main(_: list[str]) -> None:
       feature_extractor.run(extractor, images)
       rates[preset].append(len(images) / (time.perf_counter() - start))
   result = {
-    'command': 'python -m experiments.preset_speed',
+    'command': 'python -m experiments.benchmark.preset_speed',
     'environment': environment.describe_environment(),
     'images': len(images),
     'images_per_second': {

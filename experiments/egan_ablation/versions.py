@@ -10,8 +10,8 @@ import numpy as np
 
 from egan_jax import two_covariance
 from egan_jax.rivals import plda
-from experiments import egan_ablation_games as games
-from experiments.egan_ablation_games import Game, Inputs, Minority, Top
+from experiments.egan_ablation import games
+from experiments.egan_ablation.games import Game, Inputs, Minority, Top
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,17 @@
 """Writes the tables of docs/one_rare_image.md from the stored results."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
 
-DOCUMENT = Path(__file__).parent.parent / 'docs' / 'one_rare_image.md'
-_RESULTS = Path(__file__).parent / 'results'
+from egan_jax.reporting.tables import to_markdown
+from experiments import documents
+
+DOCUMENT = Path(__file__).parents[2] / 'docs' / 'one_rare_image.md'
+COMMAND = 'experiments.few_images'
+_RESULTS = Path(__file__).parents[1] / 'results'
+RESULT = _RESULTS / 'few_images.json'
 # What the work set out for, with all that follows it allowed to look at training images only.
 TARGETS = {
   'airplane/automobile': {1: 0.972, 2: 0.977, 10: 0.982, 100: 0.986},
@@ -32,7 +36,6 @@ _COLUMNS = (
   (224, 'plda_knn', 'two-covariance + kNN'),
   (224, 'fusion', 'fusion'),
 )
-_BLOCK = '<!-- {name}: written by experiments.few_images -->\n'
 
 
 def interval(values: list[float]) -> tuple[float, float]:
@@ -55,9 +58,7 @@ def parse(stored: dict) -> dict[tuple, dict]:
 
 def f1_table(cells: dict[tuple, dict]) -> str:
   """F1 (AUROC) at 5 % false alarms of one backbone, methods and sizes side by side."""
-  lines = _header(
-    ['minority images', *(f'{name} {size} px' for size, _, name in _COLUMNS)]
-  )
+  lines = [['minority images', *(f'{name} {size} px' for size, _, name in _COLUMNS)]]
   for problem, n in _rows(cells):
     row = [f'{problem} {n}']
     for size, method, _ in _COLUMNS:
@@ -65,8 +66,8 @@ def f1_table(cells: dict[tuple, dict]) -> str:
       row.append(
         f'{_mean(cell, "f1"):.3f} ({_mean(cell, "auroc"):.3f})' if cell else '-'
       )
-    lines.append(_line(row))
-  return '\n'.join(lines) + '\n'
+    lines.append(row)
+  return to_markdown(lines) + '\n'
 
 
 def preset_table(cells: dict[tuple, dict]) -> str:
@@ -77,29 +78,25 @@ def preset_table(cells: dict[tuple, dict]) -> str:
   names = [
     f'{name.replace("EfficientNet", "")}, {size} px' for name, size in _SEEN_WITH
   ]
-  lines = _header(
-    ['minority images', *names, 'worst draw', 'best cut there is', 'target']
-  )
+  lines = [['minority images', *names, 'worst draw', 'best cut there is', 'target']]
   for problem, n in _rows(cells):
     found = [cells.get((problem, *view, 'fusion', n)) for view in _SEEN_WITH]
     target = TARGETS.get(problem, {}).get(n)
     lines.append(
-      _line(
-        [
-          f'{problem} {n}',
-          *(f'{_mean(cell, "f1_expected"):.3f}' if cell else '-' for cell in found),
-          f'{min(found[-1]["f1_expected"]):.3f}' if found[-1] else '-',
-          f'{_mean(found[-1], "best_f1"):.3f}' if found[-1] else '-',
-          f'{target:.3f}' if target else '',
-        ]
-      )
+      [
+        f'{problem} {n}',
+        *(f'{_mean(cell, "f1_expected"):.3f}' if cell else '-' for cell in found),
+        f'{min(found[-1]["f1_expected"]):.3f}' if found[-1] else '-',
+        f'{_mean(found[-1], "best_f1"):.3f}' if found[-1] else '-',
+        f'{target:.3f}' if target else '',
+      ]
     )
-  return '\n'.join(lines) + '\n'
+  return to_markdown(lines) + '\n'
 
 
 def detail_table(cells: dict[tuple, dict]) -> str:
   """Every method at the largest size: mean, interval, worst draw, both thresholds."""
-  lines = _header(
+  lines = [
     [
       'problem',
       'images',
@@ -113,7 +110,7 @@ def detail_table(cells: dict[tuple, dict]) -> str:
       'draws',
       'target',
     ]
-  )
+  ]
   for key in sorted(cells, key=lambda k: (list(_order(cells)).index(k[0]), k[4], k[1])):
     problem, backbones, size, method, n = key
     if size != 224 or backbones not in _DETAILED:
@@ -121,25 +118,23 @@ def detail_table(cells: dict[tuple, dict]) -> str:
     cell = cells[key]
     low, high = interval(cell['f1'])
     lines.append(
-      _line(
-        [
-          problem,
-          str(n),
-          method + _backbones(backbones),
-          f'{_mean(cell, "f1"):.3f} ({low:.3f} to {high:.3f})',
-          f'{min(cell["f1"]):.3f}',
-          f'{_mean(cell, "f1_expected"):.3f}' if 'f1_expected' in cell else '-',
-          f'{_mean(cell, "recall"):.3f}',
-          f'{_mean(cell, "specificity"):.3f}',
-          f'{_mean(cell, "auroc"):.3f}',
-          str(len(cell['f1'])),
-          f'{TARGETS.get(problem, {}).get(n, 0):.3f}'
-          if method == 'fusion' and problem in TARGETS
-          else '',
-        ]
-      )
+      [
+        problem,
+        str(n),
+        method + _backbones(backbones),
+        f'{_mean(cell, "f1"):.3f} ({low:.3f} to {high:.3f})',
+        f'{min(cell["f1"]):.3f}',
+        f'{_mean(cell, "f1_expected"):.3f}' if 'f1_expected' in cell else '-',
+        f'{_mean(cell, "recall"):.3f}',
+        f'{_mean(cell, "specificity"):.3f}',
+        f'{_mean(cell, "auroc"):.3f}',
+        str(len(cell['f1'])),
+        f'{TARGETS.get(problem, {}).get(n, 0):.3f}'
+        if method == 'fusion' and problem in TARGETS
+        else '',
+      ]
     )
-  return '\n'.join(lines) + '\n'
+  return to_markdown(lines) + '\n'
 
 
 def forecast_table(kinds: dict) -> str:
@@ -151,11 +146,11 @@ def forecast_table(kinds: dict) -> str:
     'false_alarms_of_forecast': 'false alarms by the forecast',
     'error_of_forecast': 'error of the forecast',
   }
-  lines = _header(['pairs', 'images', *columns.values()])
+  lines = [['pairs', 'images', *columns.values()]]
   for kind, numbers in kinds.items():
     for n, means in numbers.items():
-      lines.append(_line([kind, n, *(f'{means[key]:.3f}' for key in columns)]))
-  return '\n'.join(lines) + '\n'
+      lines.append([kind, n, *(f'{means[key]:.3f}' for key in columns)])
+  return to_markdown(lines) + '\n'
 
 
 def views_table(views: dict) -> str:
@@ -165,11 +160,11 @@ def views_table(views: dict) -> str:
     for kind, numbers in views['224 px'].items()
     for n in sorted(numbers, key=int)
   ]
-  lines = _header(['seen of Lite0', *(f'{kind} {n}' for kind, n in columns)])
+  lines = [['seen of Lite0', *(f'{kind} {n}' for kind, n in columns)]]
   for view, kinds in views.items():
     values = (f'{kinds[kind][n]["best_f1"]:.3f}' for kind, n in columns)
-    lines.append(_line([view, *values]))
-  return '\n'.join(lines) + '\n'
+    lines.append([view, *values])
+  return to_markdown(lines) + '\n'
 
 
 def make_tables(stored: dict, forecast: dict, views: dict) -> dict[str, str]:
@@ -177,8 +172,8 @@ def make_tables(stored: dict, forecast: dict, views: dict) -> dict[str, str]:
 
   Args:
     stored: cells of few_images.
-    forecast: the means of few_images_forecast.
-    views: those of few_images_views.
+    forecast: the means of few_images.forecast.
+    views: those of few_images.views.
   """
   cells = parse(stored)
   return {
@@ -203,20 +198,8 @@ def read_tables(stored: dict) -> dict[str, str]:
 
 
 def write(stored: dict) -> None:
-  """Replaces the tables of the document, each between its markers."""
-  text = DOCUMENT.read_text()
-  for name, table in read_tables(stored).items():
-    text = replace_block(text, name, table)
-  DOCUMENT.write_text(text)
-
-
-def replace_block(text: str, name: str, table: str) -> str:
-  """The text with what stands after the marker of `name`, up to the next blank line."""
-  marker = _BLOCK.format(name=name)
-  if marker not in text:
-    raise ValueError(f'the document has no marker for {name}')
-  pattern = re.escape(marker) + r'(\|.*\n)*'
-  return re.sub(pattern, lambda _: marker + table, text)
+  """Replaces the tables of the document."""
+  documents.replace_tables(DOCUMENT, COMMAND, read_tables(stored))
 
 
 def _order(cells) -> dict:
@@ -236,11 +219,3 @@ def _backbones(backbones: str) -> str:
 
 def _mean(cell: dict, name: str) -> float:
   return float(np.mean(cell[name]))
-
-
-def _header(names: list[str]) -> list[str]:
-  return [_line(names), '|' + '---|' * len(names)]
-
-
-def _line(cells: list[str]) -> str:
-  return '| ' + ' | '.join(cells) + ' |'

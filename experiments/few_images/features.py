@@ -1,6 +1,6 @@
 """Features of the images that few_images needs, computed once and kept in a folder.
 
-  python -m experiments.few_images_features --features_dir=DIR --data_dir=TFDS \
+  python -m experiments.few_images.features --features_dir=DIR --data_dir=TFDS \
     --xray_dir=CHEST_XRAY
 
 Chunks of 250 images are files of their own, so a stopped command goes on where it
@@ -17,8 +17,8 @@ from absl import app, flags
 
 from egan_jax import feature_extractor
 from egan_jax.feature_extractor import FeatureExtractor
-from experiments import egan_ablation_boundary
-from experiments.few_images_store import CHUNK, Sources, stem_of
+from experiments.egan_ablation import boundary_activations
+from experiments.few_images.store import CHUNK, Sources, stem_of
 
 BACKBONES = ['EfficientNetLite0', 'EfficientNetLite1', 'EfficientNetLite2']
 # (data set, class, split): CIFAR's labels, or folders of the X-rays.
@@ -97,9 +97,9 @@ def main(_: list[str]) -> None:
 
 
 def _extract_boundary(folder: Path, sources: Sources) -> None:
-  name, size = egan_ablation_boundary.STORED_AS, egan_ablation_boundary.SIZE
-  made = egan_ablation_boundary.make_extractor()
-  for which in egan_ablation_boundary.CLASSES:
+  name, size = boundary_activations.STORED_AS, boundary_activations.SIZE
+  made = boundary_activations.make_extractor()
+  for which in boundary_activations.CLASSES:
     images_of = functools.partial(sources.images, *which, size)
     for stem in extract(folder, which, name, size, False, images_of, made):
       print(stem, flush=True)

@@ -1,4 +1,4 @@
-"""Images of the few-image experiments, and the features few_images_features keeps."""
+"""Images of the few-image experiments, and the features that few_images.features keeps."""
 
 import io
 import itertools
@@ -15,6 +15,8 @@ STAND_INS = {
   'cifar100': (tuple(itertools.permutations(range(5), 2)), 300),
   'cifar10': (((0, 3), (1, 3), (2, 1), (3, 1)), 4000),
 }
+# Of CIFAR-100 classes, minority and majority: those of the search for constants.
+SEARCHED = ((3, 4), (4, 3), (2, 3), (1, 4), (3, 2), (4, 1))
 
 
 def order(count: int) -> np.ndarray:
@@ -54,7 +56,7 @@ def load(
   """
   stem = stem_of(dataset, label, split, name, size, flipped)
   if not (Path(folder) / f'{stem}-done').exists():
-    raise FileNotFoundError(f'{stem} is not in {folder}: run few_images_features')
+    raise FileNotFoundError(f'{stem} is not in {folder}: run few_images.features')
   paths = (Path(folder) / f'{stem}-{chunk}.npy' for chunk in itertools.count())
   return np.concatenate([np.load(p) for p in itertools.takewhile(Path.exists, paths)])
 

@@ -1,6 +1,6 @@
 """How the games of experiments.egan_ablation are played: chosen on other classes.
 
-Pairs of CIFAR-100 classes, training images only, split as in few_images_search: of
+Pairs of CIFAR-100 classes, training images only, split as in few_images.search: of
 each pair 300 majority images are played against, draws come from 250 minority images,
 and the rest, 200 and 250, are told apart. For each version and number of minority
 images the setting with the highest F1 at 5 % false alarms is taken.
@@ -13,22 +13,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from experiments import (
-  egan_ablation_boundary,
-  egan_ablation_versions,
-  few_images_store,
-)
-from experiments.egan_ablation_games import Top
-from experiments.egan_ablation_versions import (
+from experiments.egan_ablation import boundary_activations
+from experiments.egan_ablation.games import Top
+from experiments.egan_ablation.versions import (
   UNTRAINED,
   VERSIONS,
   Fit,
   Setting,
   Version,
+  fuse,
+  play,
+  score,
+  score_neighbors,
 )
+from experiments.few_images import store
 
-# Minority and majority, those of few_images_search.
-PAIRS = ((3, 4), (4, 3), (2, 3), (1, 4), (3, 2), (4, 1))
 NUMBERS = (1, 2, 10, 100)
 LEARNING_RATES = (1e-5, 1e-4, 1e-3, 1e-2)
 STEPS = (100, 300)
@@ -67,7 +66,7 @@ def run(
   """The search.
 
   Args:
-    folder: of few_images_features.
+    folder: of few_images.features.
     directions: of the backbone's classifier.
     num_draws: per pair.
     names: of the versions.
@@ -77,17 +76,16 @@ def run(
     `tried`, by version and setting the mean F1 and AUROC of each number.
   """
   classes = [
-    few_images_store.load(folder, 'cifar100', label, 'train', _NAME, 224)
-    for label in range(5)
+    store.load(folder, 'cifar100', label, 'train', _NAME, 224) for label in range(5)
   ]
   wanted = {name: VERSIONS[name] for name in names}
   makes_boundary = any(version.game.boundary for version in wanted.values())
-  top = egan_ablation_boundary.make_top() if makes_boundary else None
+  top = boundary_activations.make_top() if makes_boundary else None
   rows: dict[tuple, list] = {}
-  for minority, majority in PAIRS:
+  for minority, majority in store.SEARCHED:
     boundary = None
     if makes_boundary:
-      boundary = egan_ablation_boundary.load(folder, 'cifar100', minority)
+      boundary = boundary_activations.load(folder, 'cifar100', minority)
     found = search_pair(
       classes[majority],
       classes[minority],
@@ -131,7 +129,7 @@ def search_pair(
   count, half = len(majority) * 3 // 5, len(minority) // 2
   fit = Fit(majority[:count], directions, top)
   rest = np.concatenate([minority[half:], majority[count:]])
-  knn = egan_ablation_versions.score_neighbors(fit.majority, rest)
+  knn = score_neighbors(fit.majority, rest)
   num_others = len(minority) - half
   results: dict[tuple, list] = {}
   for n in numbers:
@@ -142,14 +140,12 @@ def search_pair(
       first = next(iter(alike.values()))
       x = fit.see(rest, first.game)
       for settings in _alike(list_settings(first)):
-        played = egan_ablation_versions.play(fit, first.game, settings, images, maps)
+        played = play(fit, first.game, settings, images, maps)
         for name, version in alike.items():
-          scores = egan_ablation_versions.score(played, version.averaged, x)
+          scores = score(played, version.averaged, x)
           if version.fused:
             held_out = scores[:, num_others:], knn[num_others:]
-            scores = egan_ablation_versions.fuse(
-              scores, held_out[0], knn, held_out[1], n
-            )
+            scores = fuse(scores, held_out[0], knn, held_out[1], n)
           measured = [measure(s[:num_others], s[num_others:]) for s in scores]
           for i, setting in enumerate(settings):
             of_setting = measured[i * num_draws : (i + 1) * num_draws]
@@ -171,6 +167,15 @@ def _alike(settings: list[Setting]) -> list[list[Setting]]:
   for s in settings:
     groups.setdefault((s.steps, s.hidden, s.prior), []).append(s)
   return list(groups.values())
+
+
+def put(result: dict, names: Sequence[str], search: dict) -> None:
+  """Puts the search of some versions into a result, whose cells of them it ends."""
+  for kind, found in search.items():
+    result.setdefault('search', {}).setdefault(kind, {}).update(found)
+  result['cells'] = {
+    key: cell for key, cell in result['cells'].items() if key.split('|')[1] not in names
+  }
 
 
 def measure(of_minority: np.ndarray, of_majority: np.ndarray) -> tuple[float, float]:

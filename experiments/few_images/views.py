@@ -1,6 +1,6 @@
 """Whether a frozen backbone sees more by earlier maps or a second size of the image.
 
-  python -m experiments.few_images_views --data_dir=TFDS --xray_dir=CHEST_XRAY
+  python -m experiments.few_images.views --data_dir=TFDS --xray_dir=CHEST_XRAY
 
 Training images only: pairs of CIFAR-100 classes that are in no table, and the X-rays both
 ways round. Each view stands beside the last map of EfficientNet-Lite0 at 224 px, or in its
@@ -21,13 +21,13 @@ from egan_jax import feature_extractor
 from egan_jax.backbones.graph import LayerGraph
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.rivals import fusion
-from experiments import few_images_store
-from experiments.few_images_measures import define_flags, keep_means, measure_draws
+from experiments.few_images import store
+from experiments.few_images.measures import define_flags, keep_means, measure_draws
 
 _COMMAND = (
-  'python -m experiments.few_images_views --data_dir=TFDS --xray_dir=CHEST_XRAY'
+  'python -m experiments.few_images.views --data_dir=TFDS --xray_dir=CHEST_XRAY'
 )
-RESULT = Path(__file__).parent / 'results' / 'few_images_views.json'
+RESULT = Path(__file__).parents[1] / 'results' / 'few_images_views.json'
 NUMBERS = (1, 2, 10)
 # Minority and majority, and majority images to fit.
 PAIRS = {
@@ -89,15 +89,13 @@ def see(images: dict[tuple, np.ndarray], passes: list) -> tuple[dict, np.ndarray
 
 def load_images(data_dir: str, xray_dir: str) -> dict[tuple, np.ndarray]:
   """Training images by data set and class, in the order of drawing."""
-  sources = few_images_store.Sources(data_dir, xray_dir)
+  sources = store.Sources(data_dir, xray_dir)
   images = {}
   for dataset, pairs, _ in PAIRS.values():
     for label in sorted({*itertools.chain(*pairs)}):
       of_class = sources.images(dataset, label, 'train', 224)
       if of_class is not None:
-        images[dataset, label] = few_images_store.arrange(
-          of_class, dataset, label, 'train'
-        )
+        images[dataset, label] = store.arrange(of_class, dataset, label, 'train')
   return images
 
 

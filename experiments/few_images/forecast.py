@@ -1,6 +1,6 @@
 """Whether `fusion.forecast` sets good thresholds for 1 to 4 minority images.
 
-  python -m experiments.few_images_forecast --features_dir=DIR
+  python -m experiments.few_images.forecast --features_dir=DIR
 
 Training images only, and no pair of the tables but the X-rays: pairs of CIFAR-10 and
 CIFAR-100 classes and of digits, which the forecast was fitted to, and the X-rays both ways
@@ -22,10 +22,10 @@ from egan_jax import feature_extractor
 from egan_jax.evaluation import score_models, thresholds
 from egan_jax.rivals import fusion
 from egan_jax.scorers import Scorer
-from experiments import few_images, few_images_store
-from experiments.few_images_measures import best_f1, define_flags, keep_means
+from experiments.few_images import decisions, store
+from experiments.few_images.measures import best_f1, define_flags, keep_means
 
-RESULT = Path(__file__).parent / 'results' / 'few_images_forecast.json'
+RESULT = Path(__file__).parents[1] / 'results' / 'few_images_forecast.json'
 NUMBERS = (1, 2, 3, 4)
 OF_THE_TABLES = ({0, 1}, {2, 3})  # of CIFAR-10
 _FITTED = 0.75  # of the majority
@@ -42,10 +42,8 @@ def load_classes(folder: str) -> Classes:
   known += [('xray', c) for c in ('NORMAL', 'PNEUMONIA')]
   classes = {}
   for dataset, label in known:
-    features = few_images_store.load(folder, dataset, label, 'train', _NAME, 224)
-    classes[dataset, label] = few_images_store.arrange(
-      features, dataset, label, 'train'
-    )
+    features = store.load(folder, dataset, label, 'train', _NAME, 224)
+    classes[dataset, label] = store.arrange(features, dataset, label, 'train')
   digits = load_digits()
   images = np.repeat((digits.images * (255 / 16)).astype(np.uint8)[..., None], 3, -1)
   extractor = feature_extractor.make((_NAME,), 'imagenet', 224, 'imagenet')
@@ -102,7 +100,7 @@ def judge_pair(
   for n in NUMBERS:
     draws = pool[: n * num_draws].reshape(num_draws, n, -1)
     fits = rival.fit_draws(fitted, draws, [0] * num_draws)
-    scores = (few_images.score_draws(fits, part)['fusion'] for part in (others, rest))
+    scores = (decisions.score_draws(fits, part)['fusion'] for part in (others, rest))
     for scorer, *of_both in zip(fits, *scores, strict=True):
       yield n, judge(scorer, *of_both)
 
@@ -132,7 +130,7 @@ def main(options: types.SimpleNamespace) -> None:
   }
   keep_means(
     options.output.value,
-    'python -m experiments.few_images_forecast --features_dir=DIR',
+    'python -m experiments.few_images.forecast --features_dir=DIR',
     result,
   )
   print(result)
@@ -142,7 +140,7 @@ def run_command() -> None:
   """The command."""
   options = define_flags(draws=10, output=RESULT)
   options.features_dir = flags.DEFINE_string(
-    'features_dir', None, 'Of few_images_features.', required=True
+    'features_dir', None, 'Of few_images.features.', required=True
   )
   app.run(lambda _: main(options))
 

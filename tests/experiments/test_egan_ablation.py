@@ -12,16 +12,13 @@ from sklearn.model_selection import KFold
 from egan_jax import losses, two_covariance
 from egan_jax.evaluation import metrics, thresholds
 from egan_jax.rivals import plda
-from experiments import (
-  egan_ablation,
-  egan_ablation_games,
-  egan_ablation_search,
-  egan_ablation_tables,
-  egan_ablation_versions,
-  few_images,
-)
-from experiments.egan_ablation_games import Game, Minority, Top
-from experiments.egan_ablation_versions import UNTRAINED, VERSIONS, Fit, Setting
+from experiments import documents
+from experiments.egan_ablation import fields, games, search, tables, versions
+from experiments.egan_ablation.games import Game, Minority, Top
+from experiments.egan_ablation.versions import UNTRAINED, VERSIONS, Fit, Setting
+from experiments.few_images import tables as few_images_tables
+from experiments.few_images.decisions import NUM_FOLDS, run_rival
+from experiments.few_images.problems import Problem
 
 
 def _features(count, seed=0, offset=0.0):
@@ -37,7 +34,7 @@ def _boundary(count, seed=1, offset=0.5):
   return _features(2 * count, seed, offset).reshape(count, 1, 2, 6)
 
 
-class _Problem(few_images.Problem):
+class _Problem(Problem):
   def __init__(self, num_majority=60):
     self.numbers = (3,)
     self.majority = _features(num_majority)
@@ -56,28 +53,26 @@ def test_discriminators_start_as_the_rule(fit, prior):
   minority = _features(8, 1, 0.5).reshape(4, 2, 6)
   setting = Setting(0.1, 0, prior=prior)
   game = Game(generated=False)
-  played = egan_ablation_versions.play(fit, game, [setting], minority)
+  played = versions.play(fit, game, [setting], minority)
   test = _features(30, 3)
-  mine = egan_ablation_versions.score(played, False, fit.see(test, game))
+  mine = versions.score(played, False, fit.see(test, game))
   scorers = plda.rival('plda').fit_draws(fit.majority, minority, [0] * 4)
   for scores, scorer in zip(mine, scorers, strict=True):
     np.testing.assert_allclose(scores, scorer.scores(test), rtol=1e-3, atol=1e-4)
   np.testing.assert_array_equal(played.moved(), 0)
-  seen = egan_ablation_games.score_draws(
-    played.last, played.inputs, fit.of_majority[True]
-  )
+  seen = games.score_draws(played.last, played.inputs, fit.of_majority[True])
   np.testing.assert_allclose(seen.std(axis=1), 1, rtol=1e-4)
 
 
 @pytest.mark.parametrize('name', ['untrained', 'untrained_fused'])
 def test_untrained_versions_are_measured_like_the_rivals(name):
   problem = _Problem(600)
-  field = egan_ablation.Field(problem, None)
+  field = fields.Field(problem, None)
   draws = problem.draw_indices(3, 4)
   version = VERSIONS[name]
   rows = field.measure(version, field.play(version.game, UNTRAINED, draws), 3)
   rival = {'untrained': 'plda', 'untrained_fused': 'plda_knn'}[name]
-  expected = few_images.run_rival(problem, rival, 4)[rival, 3]
+  expected = run_rival(problem, rival, 4)[rival, 3]
   if name == 'untrained':
     for mine, theirs in zip(rows, expected, strict=True):
       for key in ('f1', 'auroc', 'recall', 'specificity'):
@@ -91,9 +86,9 @@ def test_untrained_versions_are_measured_like_the_rivals(name):
 
 def test_folds_are_scored_by_games_that_did_not_see_them(monkeypatch):
   problem = _Problem()
-  field = egan_ablation.Field(problem, None)
+  field = fields.Field(problem, None)
   seen = [{tuple(row) for row in part.fit.majority.tolist()} for _, part in field.folds]
-  folds = KFold(few_images.NUM_FOLDS, shuffle=True, random_state=0)
+  folds = KFold(NUM_FOLDS, shuffle=True, random_state=0)
   for (kept, _), of_fold, (_, expected) in zip(
     field.folds, seen, folds.split(problem.majority), strict=True
   ):
@@ -105,11 +100,11 @@ def test_folds_are_scored_by_games_that_did_not_see_them(monkeypatch):
   played = field.play(version.game, setting, draws)
   rows = field.measure(version, played, 3)
   left = np.empty(60, np.float32)
-  for (kept, part), games in zip(field.folds, played[:-1], strict=True):
+  for (kept, part), of_fold in zip(field.folds, played[:-1], strict=True):
     x = part.fit.see(problem.majority[kept], version.game)
-    left[kept] = egan_ablation_versions.score(games, True, x)[2]
+    left[kept] = versions.score(of_fold, True, x)[2]
   x = field.final.fit.see(problem.test, version.game)
-  test = egan_ablation_versions.score(played[-1], True, x)[2]
+  test = versions.score(played[-1], True, x)[2]
   cut = thresholds.target_specificity(left, 0.95, 5).value
   expected = metrics.evaluate_scores(test, problem.test_is_minority, cut, 0.5)
   assert rows[2]['f1'] == pytest.approx(expected['f1'])
@@ -118,8 +113,8 @@ def test_folds_are_scored_by_games_that_did_not_see_them(monkeypatch):
 
 
 def _players(fit, game):
-  start = egan_ablation_games.start_at_random(jax.random.key(1), 6, 4)
-  generator = egan_ablation_games.make_generator(jax.random.key(2), 6)
+  start = games.start_at_random(jax.random.key(1), 6, 4)
+  generator = games.make_generator(jax.random.key(2), 6)
   generator = {**generator, 'decoder': jnp.full((16, 6), 0.1)}
   minority = Minority(fit.see(_features(3, 1, 0.5), game))
   return {'discriminator': start, 'generator': generator}, minority
@@ -129,10 +124,10 @@ def test_players_have_the_gradients_of_their_own_losses(fit):
   game = Game(real=False, from_rule=False)
   players, minority = _players(fit, game)
   inputs, majority = fit.inputs(game, False), fit.of_majority[False][:7]
-  both = jax.grad(egan_ablation_games.objective)(
+  both = jax.grad(games.objective)(
     players, game, inputs, majority, minority, 0, players['discriminator'], {}
   )
-  score, generate = egan_ablation_games.score, egan_ablation_games.generate
+  score, generate = games.score, games.generate
   made = generate(players['generator'], minority.x)
 
   def of_discriminator(params):
@@ -160,9 +155,7 @@ def test_penalties_and_real_images_add_what_they_say(fit):
 
   def value(game, **rates):
     return float(
-      egan_ablation_games.objective(
-        players, game, inputs, majority, minority, noise, start, rates
-      )
+      games.objective(players, game, inputs, majority, minority, noise, start, rates)
     )
 
   penalised = dataclasses.replace(game, penalised=True)
@@ -170,14 +163,14 @@ def test_penalties_and_real_images_add_what_they_say(fit):
   assert value(penalised, pull=0.0, consistency=0.0) == pytest.approx(bare)
   pulled = value(penalised, pull=0.5, consistency=0.0)
   assert pulled - bare == pytest.approx(0.5 * 4 * 4 / 2, rel=1e-4)
-  scores = egan_ablation_games.score(own, minority.x)
-  nearby = egan_ablation_games.score(own, minority.x + 0.3)
+  scores = games.score(own, minority.x)
+  nearby = games.score(own, minority.x + 0.3)
   consistent = value(penalised, pull=0.0, consistency=2.0)
   assert consistent - bare == pytest.approx(
     2 * float(jnp.mean((scores - nearby) ** 2)), rel=1e-3
   )
   only_real = value(Game(generated=False, from_rule=False))
-  told = losses.majority_loss(egan_ablation_games.score(own, majority)).mean()
+  told = losses.majority_loss(games.score(own, majority)).mean()
   assert only_real == pytest.approx(
     float(told + losses.generated_loss(scores).mean()), rel=1e-5
   )
@@ -188,13 +181,11 @@ def test_games_of_several_settings_and_draws_are_those_of_each(fit):
   settings = [Setting(rate, 20, pull=pull) for rate, pull in ((1e-2, 0), (0.1, 1.0))]
   game = Game(penalised=True)
   x = fit.see(_features(10, 3), game)
-  together = egan_ablation_versions.play(fit, game, settings, minority)
+  together = versions.play(fit, game, settings, minority)
   for averaged in (False, True):
-    scores = egan_ablation_versions.score(together, averaged, x)
+    scores = versions.score(together, averaged, x)
     alone = [
-      egan_ablation_versions.score(
-        egan_ablation_versions.play(fit, game, [setting], minority), averaged, x
-      )
+      versions.score(versions.play(fit, game, [setting], minority), averaged, x)
       for setting in settings
     ]
     np.testing.assert_allclose(scores, np.concatenate(alone), rtol=1e-3, atol=1e-4)
@@ -204,13 +195,9 @@ def test_training_tells_classes_apart_and_averages_lag_behind():
   fit = Fit(_features(60), None)
   game = Game(generated=False, from_rule=False)
   minority = _features(10, 1, 3.0)[None]
-  played = egan_ablation_versions.play(fit, game, [Setting(0.05, 200)], minority)
-  of_minority = egan_ablation_versions.score(
-    played, False, fit.see(_features(20, 2, 3.0), game)
-  )
-  of_majority = egan_ablation_versions.score(
-    played, False, fit.see(_features(20, 3), game)
-  )
+  played = versions.play(fit, game, [Setting(0.05, 200)], minority)
+  of_minority = versions.score(played, False, fit.see(_features(20, 2, 3.0), game))
+  of_majority = versions.score(played, False, fit.see(_features(20, 3), game))
   assert of_minority.max() < 0 < of_majority.mean()
   start, last, average = (
     np.asarray(p['weights']) for p in (played.starts, played.last, played.average)
@@ -223,8 +210,8 @@ def test_generators_of_boundary_activations_start_with_the_images():
   fit = Fit(_features(60), None, TOP)
   game = VERSIONS['boundary'].game
   x = fit.see(np.asarray(TOP.apply(None, boundary)), game)
-  generator = egan_ablation_games.make_generator(jax.random.key(0), 6)
-  same = egan_ablation_games.generate(generator, boundary)
+  generator = games.make_generator(jax.random.key(0), 6)
+  same = games.generate(generator, boundary)
   np.testing.assert_array_equal(same, boundary)
   np.testing.assert_allclose(fit.top()(same), x, rtol=1e-3, atol=1e-4)
 
@@ -235,23 +222,21 @@ def test_the_generator_learns_through_the_frozen_layers():
   game = VERSIONS['boundary'].game
   minority = Minority(fit.top()(boundary), jnp.asarray(boundary))
   inputs = fit.inputs(game, False)
-  own = egan_ablation_games.start_at_random(
-    jax.random.key(1), inputs(minority.x).shape[1], 0
-  )
-  generator = egan_ablation_games.make_generator(jax.random.key(2), 6)
+  own = games.start_at_random(jax.random.key(1), inputs(minority.x).shape[1], 0)
+  generator = games.make_generator(jax.random.key(2), 6)
   generator = {**generator, 'decoder': jnp.full((16, 6), 0.1)}
   rates = {'pull': 0.0, 'consistency': 0.0}
 
   def loss(generator):
     players = {'discriminator': own, 'generator': generator}
     majority = inputs(fit.of_majority[True][:7])
-    return egan_ablation_games.objective(
+    return games.objective(
       players, game, inputs, majority, minority, 0, own, rates, fit.top()
     )
 
   def expected(generator):
-    made = egan_ablation_games.generate(generator, boundary)
-    scores = egan_ablation_games.score(own, inputs(fit.top()(made)))
+    made = games.generate(generator, boundary)
+    scores = games.score(own, inputs(fit.top()(made)))
     return losses.generator_loss(scores).mean()
 
   jax.tree.map(
@@ -266,7 +251,7 @@ def test_a_search_of_some_versions_leaves_the_others():
     'search': {'chosen': {'game': 1, 'fused': 2}, 'tried': {'game': 3, 'fused': 4}},
     'cells': {'bird/cat|game|1': 5, 'bird/cat|fused|1': 6},
   }
-  egan_ablation.put(result, ['fused'], {'chosen': {'fused': 7}, 'tried': {'fused': 8}})
+  search.put(result, ['fused'], {'chosen': {'fused': 7}, 'tried': {'fused': 8}})
   assert result == {
     'search': {'chosen': {'game': 1, 'fused': 7}, 'tried': {'game': 3, 'fused': 8}},
     'cells': {'bird/cat|game|1': 5},
@@ -274,18 +259,18 @@ def test_a_search_of_some_versions_leaves_the_others():
 
 
 def test_every_majority_image_is_seen_in_an_epoch():
-  batches = egan_ablation_games.make_batches(640, 12)
-  assert batches.shape == (12, egan_ablation_games.BATCH_SIZE)
+  batches = games.make_batches(640, 12)
+  assert batches.shape == (12, games.BATCH_SIZE)
   for epoch in (batches[:5], batches[5:10]):
     np.testing.assert_array_equal(np.sort(epoch, axis=None), np.arange(640))
-  assert egan_ablation_games.make_batches(60, 1).shape == (1, 60)
+  assert games.make_batches(60, 1).shape == (1, 60)
 
 
 def test_fused_scores_are_the_weighed_sum():
   rng = np.random.default_rng(0)
   scores, held_out = rng.normal(size=(2, 5)), rng.normal(3, 2, size=(2, 50))
   knn, of_held_out = rng.normal(size=5), rng.normal(-1, 0.1, size=50)
-  fused = egan_ablation_versions.fuse(scores, held_out, knn, of_held_out, 2)
+  fused = versions.fuse(scores, held_out, knn, of_held_out, 2)
   part = (knn - of_held_out.mean()) / of_held_out.std()
   for row, mine, others in zip(fused, scores, held_out, strict=True):
     np.testing.assert_allclose(row, (mine - others.mean()) / others.std() + 0.75 * part)
@@ -297,7 +282,7 @@ def test_neighbors_are_those_of_plda_knn():
     problem.majority, problem.draws(1, 1), [0]
   )
   np.testing.assert_allclose(
-    egan_ablation_versions.score_neighbors(problem.majority, problem.test),
+    versions.score_neighbors(problem.majority, problem.test),
     two_covariance.score_neighbors(scorer.arrays['index'], problem.test),
     atol=1e-6,
   )
@@ -305,18 +290,18 @@ def test_neighbors_are_those_of_plda_knn():
 
 def test_the_search_measures_and_takes_the_best():
   of_minority, of_majority = np.arange(10.0), np.arange(5.0, 105.0)
-  f1, auroc = egan_ablation_search.measure(of_minority, of_majority)
+  f1, auroc = search.measure(of_minority, of_majority)
   recall = np.mean(of_minority < np.quantile(of_majority, 0.05))
   assert recall == 1.0
   assert f1 == pytest.approx(2 / 2.05)
   assert auroc == pytest.approx(0.9875)
-  settings = egan_ablation_search.list_settings(VERSIONS['averaged'])
+  settings = search.list_settings(VERSIONS['averaged'])
   means = {
     ('averaged', setting, n): np.array([0.9 if i in (3, 5) else 0.1 * n, 0.5])
     for i, setting in enumerate(settings)
     for n in (1, 2)
   }
-  found = egan_ablation_search.choose(means)
+  found = search.choose(means)
   assert Setting(**found['chosen']['averaged']['1']) == settings[3]
   assert len(found['tried']['averaged']) == len(settings)
 
@@ -328,10 +313,10 @@ def test_the_search_reads_every_version_of_a_game(monkeypatch):
     ('PULLS', (0.1,)),
     ('HIDDEN', (0,)),
   ):
-    monkeypatch.setattr(egan_ablation_search, name, values)
+    monkeypatch.setattr(search, name, values)
   minority = _features(40, 1, 0.2)
   boundary = np.stack([minority] * 2, axis=1)[:, None]
-  results = egan_ablation_search.search_pair(
+  results = search.search_pair(
     _features(60), minority, None, 2, numbers=(2,), top=TOP, boundary=boundary
   )
   assert {name for name, _, _ in results} == set(VERSIONS)
@@ -350,17 +335,17 @@ def test_tables_and_verdict_say_what_is_stored():
   cells = {f'bird/cat|{name}|1': _cell([0.8, 0.9]) for name in VERSIONS}
   cells['bird/cat|fused|1'] = _cell([0.7, 0.8])
   setting = dataclasses.asdict(Setting(0.01, 100, pull=0.1))
-  numbers = [str(n) for n in egan_ablation_search.NUMBERS]
+  numbers = [str(n) for n in search.NUMBERS]
   tried = {'rate 0.01, 100 steps, pull 0.1': {n: [0.7, 0.8] for n in numbers}}
-  search = {
+  searched = {
     'chosen': {name: dict.fromkeys(numbers, setting) for name in VERSIONS},
     'tried': dict.fromkeys(VERSIONS, tried),
   }
   rivals = {
     f'bird/cat|EfficientNetLite0|224|{name}|1': _cell([0.8, 0.9])
-    for name in egan_ablation_tables.RIVALS
+    for name in tables.RIVALS
   }
-  found = egan_ablation_tables.tables({'cells': cells, 'search': search}, rivals)
+  found = tables.tables({'cells': cells, 'search': searched}, rivals)
   assert '| fused | 0.750 (0.750) |' in found['table']
   assert '| plda_knn | 0.850 (0.850), 0.800 to 0.900 |' in found['table']
   assert '| fused | -0.100 (-0.100 to -0.100) |' in found['differences']
@@ -371,8 +356,8 @@ def test_tables_and_verdict_say_what_is_stored():
 
 
 def test_stored_tables_are_in_the_document():
-  result = json.loads(egan_ablation.RESULT.read_text())
-  rivals = json.loads(few_images.RESULT.read_text())
-  text = egan_ablation_tables.DOCUMENT.read_text()
-  for name, table in egan_ablation_tables.tables(result, rivals).items():
-    assert egan_ablation_tables.replace_block(text, name, table) == text
+  result = json.loads(tables.RESULT.read_text())
+  rivals = json.loads(few_images_tables.RESULT.read_text())
+  text = tables.DOCUMENT.read_text()
+  for name, table in tables.tables(result, rivals).items():
+    assert documents.marker(name, tables.COMMAND) + table in text

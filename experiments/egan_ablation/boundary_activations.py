@@ -1,7 +1,7 @@
 """Boundary activations for the versions of experiments.egan_ablation that make such.
 
 EfficientNet-Lite0 at 224 px, cut before the last convolution that the pooled features
-come from. Only those of minority images are needed: few_images_features --boundary
+come from. Only those of minority images are needed: few_images.features --boundary
 keeps them beside the features.
 """
 
@@ -11,8 +11,8 @@ import numpy as np
 from egan_jax import backbones, state
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.models.pooling import pool
-from experiments import few_images_store
-from experiments.egan_ablation_games import Top
+from experiments.egan_ablation.games import Top
+from experiments.few_images import store
 
 _BACKBONE = 'EfficientNetLite0'
 SIZE = 224
@@ -57,12 +57,12 @@ def make_top() -> Top:
 def load(folder: str, dataset: str, label: int) -> np.ndarray:
   """Boundary activations float32 `[N, h, w, c]` of a class of training images.
 
-  Images are in the order of `few_images_store.load`.
+  Images are in the order of `store.load`.
 
   Raises:
     FileNotFoundError: this class was not extracted to its end.
   """
-  flat = few_images_store.load(folder, dataset, label, 'train', STORED_AS, SIZE)
+  flat = store.load(folder, dataset, label, 'train', STORED_AS, SIZE)
   player = _make_player()
   image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), np.float32)
   ((_, *shape),) = (a.shape for a in jax.eval_shape(player.trunk, image).values())

@@ -1,17 +1,19 @@
 """Writes the tables of docs/egan_ablation.md from the stored results."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 
-from experiments import egan_ablation_search, few_images_tables
-from experiments.egan_ablation_versions import VERSIONS, Setting
-from experiments.paper.rendering import markdown_table
+from egan_jax.reporting.tables import to_markdown
+from experiments import documents
+from experiments.egan_ablation import search as setting_search
+from experiments.egan_ablation.versions import VERSIONS, Setting
+from experiments.few_images.tables import interval
 
-DOCUMENT = Path(__file__).parent.parent / 'docs' / 'egan_ablation.md'
+RESULT = Path(__file__).parents[1] / 'results' / 'egan_ablation.json'
+DOCUMENT = Path(__file__).parents[2] / 'docs' / 'egan_ablation.md'
+COMMAND = 'experiments.egan_ablation'
 RIVALS = ('nearest_class_mean', 'plda', 'plda_knn')
-_BLOCK = '<!-- {name}: written by experiments.egan_ablation -->\n'
 
 
 def compare(result: dict, rivals: dict) -> dict[tuple[str, str, int], dict]:
@@ -37,7 +39,7 @@ def score_table(cells: dict) -> str:
     text = f'{np.mean(cell["f1"]):.3f} ({np.mean(cell["auroc"]):.3f})'
     if method != 'plda_knn':
       return text
-    low, high = few_images_tables.interval(cell['f1'])
+    low, high = interval(cell['f1'])
     return f'{text}, {low:.3f} to {high:.3f}'
 
   return _table(cells, [*RIVALS, *VERSIONS], fill)
@@ -48,7 +50,7 @@ def difference_table(cells: dict) -> str:
 
   def fill(cell, method, rival):
     difference = np.subtract(cell['f1'], rival['f1'])
-    low, high = few_images_tables.interval(difference)
+    low, high = interval(difference)
     return f'{difference.mean():+.3f} ({low:+.3f} to {high:+.3f})'
 
   return _table(cells, VERSIONS, fill, 'plda_knn')
@@ -76,22 +78,23 @@ def moved_table(cells: dict) -> str:
 def setting_table(result: dict) -> str:
   """What the search chose, after its F1."""
   search = result['search']
-  numbers = [str(n) for n in egan_ablation_search.NUMBERS]
+  numbers = [str(n) for n in setting_search.NUMBERS]
   rows = []
   for name in VERSIONS:
     row = [name]
     for n in numbers:
-      setting = egan_ablation_search.describe(Setting(**search['chosen'][name][n]))
+      setting = setting_search.describe(Setting(**search['chosen'][name][n]))
       row.append(f'{search["tried"][name][setting][n][0]:.3f}: {setting}')
     rows.append(row)
-  return markdown_table(['version', *(f'{n} images' for n in numbers)], rows) + '\n'
+  head = ['version', *(f'{n} images' for n in numbers)]
+  return to_markdown([head, *rows]) + '\n'
 
 
 def reaching(cells: dict) -> dict[str, list[tuple[str, int]]]:
   """The rows on which each version's mean F1 is below the interval of 'plda_knn'."""
   below: dict[str, list] = {name: [] for name in VERSIONS}
   for problem, n in _rows(cells):
-    low, _ = few_images_tables.interval(cells[problem, 'plda_knn', n]['f1'])
+    low, _ = interval(cells[problem, 'plda_knn', n]['f1'])
     for name, missed in below.items():
       if np.mean(cells[problem, name, n]['f1']) < low:
         missed.append((problem, n))
@@ -105,7 +108,7 @@ def verdict_table(cells: dict) -> str:
     reached = len(_rows(cells)) - len(missed)
     where = ', '.join(f'{problem} {n}' for problem, n in missed) or 'none'
     rows.append([name, f'{reached} of {len(_rows(cells))}', where])
-  return markdown_table(['version', 'rows reached', 'rows below'], rows) + '\n'
+  return to_markdown([['version', 'rows reached', 'rows below'], *rows]) + '\n'
 
 
 def _table(cells: dict, methods, fill, rival: str | None = None) -> str:
@@ -117,7 +120,7 @@ def _table(cells: dict, methods, fill, rival: str | None = None) -> str:
       row.append(fill(cells[problem, method, n], method, *others))
     rows.append(row)
   head = ['', *(f'{problem} {n}' for problem, n in _rows(cells))]
-  return markdown_table(head, rows) + '\n'
+  return to_markdown([head, *rows]) + '\n'
 
 
 def _rows(cells: dict) -> list[tuple[str, int]]:
@@ -138,17 +141,5 @@ def tables(result: dict, rivals: dict) -> dict[str, str]:
 
 
 def write(result: dict, rivals: dict) -> None:
-  """Replaces the tables of the document, each between its marker and a blank line."""
-  text = DOCUMENT.read_text()
-  for name, table in tables(result, rivals).items():
-    text = replace_block(text, name, table)
-  DOCUMENT.write_text(text)
-
-
-def replace_block(text: str, name: str, table: str) -> str:
-  """The text with what stands after the marker of `name`, up to the next blank line."""
-  marker = _BLOCK.format(name=name)
-  if marker not in text:
-    raise ValueError(f'the document has no marker for {name}')
-  pattern = re.escape(marker) + r'(\|.*\n)*'
-  return re.sub(pattern, lambda _: marker + table, text)
+  """Replaces the tables of the document."""
+  documents.replace_tables(DOCUMENT, COMMAND, tables(result, rivals))

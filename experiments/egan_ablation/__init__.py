@@ -1,0 +1,1 @@
+"""What each part of the game is worth for few minority images."""

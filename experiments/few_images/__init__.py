@@ -1,0 +1,1 @@
+"""Decisions from a few minority images, and how what decides was chosen."""

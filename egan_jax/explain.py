@@ -16,10 +16,10 @@ import numpy as np
 from egan_jax import grad_cam, scorers
 from egan_jax.backbones import preprocessing
 from egan_jax.bundle import Bundle, pool
+from egan_jax.bundle.references import References
 from egan_jax.data import image_files
 from egan_jax.data.image_files import UnreadableImageError
 from egan_jax.errors import UserError
-from egan_jax.references import References
 from egan_jax.reporting.explanation_figure import draw_explanation
 
 NUM_NEAREST = 3

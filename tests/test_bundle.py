@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from egan_jax import backbones, bundle, bundle_files, references, scorers, steps
+from egan_jax import backbones, bundle, scorers, steps
 from egan_jax import state as egan_state
 from egan_jax.backbones import graph
 from egan_jax.backbones.graph import LayerGraph
 from egan_jax.backbones.trunk import Trunk, cast_kernels
-from egan_jax.bundle import Bundle
+from egan_jax.bundle import Bundle, files, references
+from egan_jax.bundle.references import References
 from egan_jax.errors import UserError
 from egan_jax.evaluation.calibration import Calibration
 from egan_jax.evaluation.thresholds import Threshold
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.models.discriminator import Discriminator
 from egan_jax.models.pooled_head import PooledHead
-from egan_jax.references import References
 from egan_jax.scorers import Scorer
 
 SIZE = 16
@@ -279,7 +279,7 @@ def test_a_failed_save_leaves_the_old_model(of_features, folder, monkeypatch):
   def fill_disk(*arguments):
     raise OSError(28, 'No space left on device')
 
-  monkeypatch.setattr(bundle_files.run_files, 'write_json', fill_disk)
+  monkeypatch.setattr(files.run_files, 'write_json', fill_disk)
   with pytest.raises(UserError, match='No space left'):
     bundle.save(of_features, folder)
   assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -388,7 +388,7 @@ def test_what_is_not_there_is_named(tmp_path):
 
 
 def _write(folder, content):
-  """Signs a model.json as `bundle_files` does."""
+  """Signs a model.json as `bundle.files` does."""
   for path in folder.glob('*.safetensors'):
     if path.name in content['files']:
       content['files'][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()

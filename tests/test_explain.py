@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from egan_jax import explain, references, rivals, scorers
+from egan_jax import explain, rivals, scorers
 from egan_jax.backbones import graph
 from egan_jax.backbones.trunk import Trunk
-from egan_jax.bundle import Bundle
+from egan_jax.bundle import Bundle, references
 from egan_jax.errors import UserError
 from egan_jax.evaluation.calibration import Calibration
 from egan_jax.evaluation.thresholds import Threshold

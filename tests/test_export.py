@@ -27,10 +27,10 @@ from egan_jax.backbones.graph import LayerTable
 from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.backbones.trunk import Trunk, cast_kernels
 from egan_jax.bundle import Bundle
+from egan_jax.bundle.references import References
 from egan_jax.errors import UserError
 from egan_jax.evaluation.thresholds import Threshold
 from egan_jax.feature_extractor import FeatureExtractor
-from egan_jax.references import References
 
 DOCS = (Path(__file__).parents[1] / 'docs' / 'export.md').read_text()
 SIZE = 16

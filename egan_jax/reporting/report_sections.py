@@ -8,8 +8,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from egan_jax import bundle_files, workdir
 from egan_jax import config as egan_config
+from egan_jax import workdir
+from egan_jax.bundle import files
 from egan_jax.evaluation.calibration import Calibration
 from egan_jax.reporting.finished_run import FinishedRun, format_score, name_metric
 from egan_jax.reporting.report_results import (
@@ -63,7 +64,7 @@ def make_decision(run: FinishedRun) -> dict | None:
 
 def read_calibration(run: FinishedRun) -> Calibration | None:
   """That of the first fold, from the model folder."""
-  path = run.folder / workdir.MODEL / bundle_files.MODEL
+  path = run.folder / workdir.MODEL / files.MODEL
   if not path.is_file():
     return None
   calibration = json.loads(path.read_text())['calibration']

@@ -17,7 +17,7 @@ from egan_jax import backbones, scorers
 from egan_jax.backbones import graph, preprocessing
 from egan_jax.backbones.graph import LayerGraph
 from egan_jax.backbones.trunk import Trunk, cast_kernels
-from egan_jax.bundle_files import Misfit, field
+from egan_jax.bundle.files import Misfit, field
 from egan_jax.errors import UserError
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.models.pooled_head import PooledHead

@@ -18,14 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from egan_jax import bundle_files, bundle_networks
 from egan_jax.backbones.trunk import Trunk
-from egan_jax.bundle_files import REFERENCES, WEIGHTS, Misfit, Tensors, field
+from egan_jax.bundle import files, networks
+from egan_jax.bundle.files import REFERENCES, WEIGHTS, Misfit, Tensors, field
+from egan_jax.bundle.references import THUMBNAIL_SIZE, References
 from egan_jax.errors import UserError
 from egan_jax.evaluation.calibration import Calibration
 from egan_jax.evaluation.thresholds import Threshold
 from egan_jax.feature_extractor import FeatureExtractor
-from egan_jax.references import THUMBNAIL_SIZE, References
 from egan_jax.reporting.environment import describe_environment
 from egan_jax.scorers import BOUNDARY, Scorer
 
@@ -102,7 +102,7 @@ def save(bundle: Bundle, folder: str | os.PathLike) -> None:
   """
   if math.isnan(bundle.threshold.value) or not 0 < bundle.prior < 1:
     raise ValueError(f'threshold {bundle.threshold.value}, prior {bundle.prior}')
-  weights = bundle_networks.to_tensors(bundle.front, bundle.scorer)
+  weights = networks.to_tensors(bundle.front, bundle.scorer)
   if bundle.held_out_scores is not None:
     weights[_HELD_OUT] = np.asarray(bundle.held_out_scores, np.float32)
   tensors = {WEIGHTS: weights}
@@ -112,7 +112,7 @@ def save(bundle: Bundle, folder: str | os.PathLike) -> None:
       'is_minority': np.asarray(bundle.references.is_minority, bool),
       'thumbnails': np.asarray(bundle.references.thumbnails, np.uint8),
     }
-  bundle_files.write(folder, _describe(bundle), tensors)
+  files.write(folder, _describe(bundle), tensors)
 
 
 def load(folder: str | os.PathLike) -> Bundle:
@@ -121,8 +121,8 @@ def load(folder: str | os.PathLike) -> Bundle:
   Raises:
     UserError: there is none, or it is damaged, foreign or of a newer format.
   """
-  folder = bundle_files.find(folder)
-  content, tensors = bundle_files.read(folder)
+  folder = files.find(folder)
+  content, tensors = files.read(folder)
   try:
     return _rebuild(content, tensors)
   except Misfit as misfit:
@@ -141,7 +141,7 @@ def _describe(bundle: Bundle) -> dict[str, Any]:
     'fine_tune_layers': bundle.fine_tune_layers,
     'image_size': bundle.image_size,
     'preprocess': bundle.preprocess,
-    'front': bundle_networks.describe(bundle.backbones, bundle.front, bundle.scorer),
+    'front': networks.describe(bundle.backbones, bundle.front, bundle.scorer),
     'scorer': {'kind': bundle.scorer.kind, 'note': bundle.scorer.note},
     # In words, as JSON has no infinity.
     'threshold': {**threshold, 'value': repr(float(bundle.threshold.value))},
@@ -162,7 +162,7 @@ def _rebuild(content: dict[str, Any], tensors: dict[str, Tensors]) -> Bundle:
   if held_out_scores is not None:
     _check(_HELD_OUT, held_out_scores, np.float32, (len(held_out_scores),))
   scorer = field(content, 'scorer', dict)
-  front, scorer, num_features = bundle_networks.rebuild(
+  front, scorer, num_features = networks.rebuild(
     field(content, 'front', list),
     field(scorer, 'kind', str),
     field(scorer, 'note', str),

@@ -233,13 +233,9 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
 
   @property
   def _rule(self) -> ThresholdRule:
-    name = self.threshold
-    if name == 'default':
-      name = rivals.default_rule(
-        self.method, self.cost_false_negative, self.cost_false_positive
-      )
-    return ThresholdRule(
-      name,
+    return rivals.make_rule(
+      self.threshold,
+      self.method,
       specificity=self.target_specificity,
       sensitivity=self.target_sensitivity,
       cost_false_negative=self.cost_false_negative,

@@ -11,14 +11,13 @@ from pathlib import Path
 
 from absl import flags
 
-from egan_jax import command_line
+from egan_jax import command_line, run_files
 from egan_jax.errors import UserError
-from egan_jax.reporting import finished_run, plotting, run_files, tables
+from egan_jax.reporting import finished_run, plotting, tables
 from egan_jax.reporting.finished_run import (
   FinishedRun,
   format_score,
   name_metric,
-  read_threshold,
 )
 from egan_jax.reporting.plotting import GREEN, INK, MINORITY, MUTED
 from egan_jax.reporting.report_results import read_protocols
@@ -164,7 +163,7 @@ def _describe(run: FinishedRun) -> dict[str, str]:
     'data': f'{run.config["dataset"]}: {minority} / {majority}',
     'training images': f'{counts.folds} x {counts.minority} / {counts.majority}',
     'test images': test if counts.test_minority + counts.test_majority else _NONE,
-    'threshold': _describe_thresholds(summary.get('decision')),
+    'threshold': _describe_thresholds(summary['decision']),
   }
   columns = read_protocols(run)
   for protocol, metrics in _SHOWN.items():
@@ -173,16 +172,13 @@ def _describe(run: FinishedRun) -> dict[str, str]:
       described[f'{name_metric(metric)}, {protocol}'] = _show_metric(
         numbers.get(metric)
       )
-  seconds = summary.get('seconds')
-  described['seconds'] = f'{sum(seconds.values()):.0f}' if seconds else _NONE
+  described['seconds'] = f'{sum(summary["seconds"].values()):.0f}'
   return described
 
 
-def _describe_thresholds(decision: dict | None) -> str:
+def _describe_thresholds(decision: dict) -> str:
   """The rule and the thresholds of the folds, or their range."""
-  if not decision:
-    return _NONE
-  values = sorted(map(read_threshold, decision['thresholds']))
+  values = sorted(map(float, decision['thresholds']))
   ends = list(dict.fromkeys(map(format_score, (values[0], values[-1]))))
   return f'{decision["threshold_rule"]}: {" to ".join(ends)}'
 

@@ -6,14 +6,13 @@ Everything was chosen before: `egan_jax.outcome`.
 import numpy as np
 from scipy import stats
 
-from egan_jax.evaluation import intervals, metrics
+from egan_jax.evaluation import intervals, metrics, protocols
 from egan_jax.outcome import Candidate, Outcome
 
 DECISION_LABEL = (
   'honest: method, epoch and threshold from training images, test labels read once'
 )
-ORACLE_DECISION_LABEL = 'oracle: stopped at Nash equilibrium, read off test labels'
-_UNSAID_PRIOR = 0.5  # `config.prior` where nobody said how rare the minority is
+_SAME_SHARE = 0.05  # shares of the minority that differ by less are shown as one
 _NUM_RESAMPLES = 300  # some seconds with thousands of test images
 
 
@@ -35,13 +34,14 @@ def describe(
     fold, whose model is kept), `thresholds` (one per fold), `notes`, and `metrics`
     as of `intervals.over_draws`, over folds; None where the test set lacks a class. Of a
     single fold each also has the ends of its interval over test images, `low` and `high`.
-    `prior`, and `metrics_at_prior` where it was asked for: the same where the minority is
-    that share.
+    `prior`, and `metrics_at_prior`: the same where the minority is that share, None
+    where the test set has about that share.
   """
   decisions = outcome.chosen.decisions
   notes = sorted({note for decision in decisions for note in decision.notes})
+  has_prior = is_minority.size and abs(prior - is_minority.mean()) <= _SAME_SHARE
   return {
-    'label': ORACLE_DECISION_LABEL if oracle else DECISION_LABEL,
+    'label': protocols.ORACLE_STOP_LABEL if oracle else DECISION_LABEL,
     'method': outcome.method,
     'backbones': list(outcome.chosen.backbones),
     'why': outcome.why,
@@ -52,7 +52,7 @@ def describe(
     'metrics': _evaluate(outcome.chosen, is_minority, with_intervals=True),
     'prior': prior,
     'metrics_at_prior': None
-    if prior == _UNSAID_PRIOR
+    if has_prior
     else _evaluate(outcome.chosen, is_minority, prior),
   }
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from egan_jax import hosts, workdir
-from egan_jax.reporting import run_files, tensorboard
+from egan_jax import hosts, run_files, workdir
+from egan_jax.reporting import tensorboard
 
 
 class EpochLog:

@@ -4,6 +4,6 @@
 class UserError(Exception):
   """Bad input. Its message is one line: what is wrong and what to do.
 
-  `main.py` prints it and exits with status 1. Anything else is a programming
-  error and keeps its traceback.
+  `command_line.run` prints it and exits with status 1. Anything else is a
+  programming error and keeps its traceback.
   """

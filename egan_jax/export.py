@@ -21,11 +21,10 @@ from absl import flags
 from PIL import Image
 
 from egan_jax import bundle as model_bundle
-from egan_jax import command_line, onnx_model
+from egan_jax import command_line, onnx_model, run_files
 from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.bundle import Bundle
 from egan_jax.errors import UserError
-from egan_jax.reporting import run_files
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 TOLERANCE = 1e-4

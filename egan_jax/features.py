@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from egan_jax import backbones, command_line, feature_extractor, pretrained
+from egan_jax import backbones, command_line, feature_extractor, run_files
 from egan_jax.data.batches import Images
 from egan_jax.data.image_files import decode, find_images, read_size
 from egan_jax.errors import UserError
 from egan_jax.feature_extractor import BATCH_SIZE
-from egan_jax.reporting import run_files
 
 
 class ImageFiles:
@@ -82,9 +81,7 @@ def extract(
   if batch_size < 1:
     raise UserError(f'batch_size={batch_size}: it must be at least 1')
   size = image_size or images.shape[1]
-  extractor = feature_extractor.make(
-    (name,), weights, size, preprocess, pretrained.load
-  )
+  extractor = feature_extractor.make((name,), weights, size, preprocess)
   return feature_extractor.run(extractor, images, batch_size)
 
 

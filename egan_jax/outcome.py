@@ -71,14 +71,10 @@ def plays(config: dict) -> bool:
 
 
 def make_rule(config: dict) -> ThresholdRule:
-  """The threshold rule of a config; 'default' is `rivals.default_rule`."""
-  name = config['threshold']
-  if name == 'default':
-    name = rivals.default_rule(
-      config['method'], config['cost_false_negative'], config['cost_false_positive']
-    )
-  return ThresholdRule(
-    name,
+  """The threshold rule of a config."""
+  return rivals.make_rule(
+    config['threshold'],
+    config['method'],
     specificity=config['target_specificity'],
     sensitivity=config['target_sensitivity'],
     cost_false_negative=config['cost_false_negative'],

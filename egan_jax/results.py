@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from egan_jax import bundle, decision_results, explain, workdir
+from egan_jax import bundle, decision_results, explain, run_files, workdir
 from egan_jax.bundle import Bundle, references
 from egan_jax.bundle.references import References
 from egan_jax.data.draws import Draws
 from egan_jax.data.two_classes import TwoClasses, take
+from egan_jax.environment import describe_environment
 from egan_jax.evaluation import metrics
 from egan_jax.game import Played
 from egan_jax.outcome import Outcome
 from egan_jax.predictor import Predictor
-from egan_jax.reporting import html_report, mistakes, report, run_files
-from egan_jax.reporting.environment import describe_environment
+from egan_jax.reporting import html_report, mistakes, report
 
 _BATCH_SIZE = 64
 

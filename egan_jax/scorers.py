@@ -175,7 +175,7 @@ def score_fusion(arrays: Arrays, features: jax.Array) -> jax.Array:
 def score_head_logit(arrays: Arrays, boundary: Any, head: PooledHead) -> jax.Array:
   """The last unit of a discriminator with `params` and `batch_stats`."""
   unit = arrays['params']['score']
-  return (_pool(arrays, boundary, head) @ unit['kernel'] + unit['bias'])[:, 0]
+  return (pool(arrays, boundary, head) @ unit['kernel'] + unit['bias'])[:, 0]
 
 
 def score_head_sigmoid(arrays: Arrays, boundary: Any, head: PooledHead) -> jax.Array:
@@ -185,11 +185,12 @@ def score_head_sigmoid(arrays: Arrays, boundary: Any, head: PooledHead) -> jax.A
 
 def score_head_distance(arrays: Arrays, boundary: Any, head: PooledHead) -> jax.Array:
   """Squared distance of the head's features to `centre`, in `unit`s, negated."""
-  differences = _pool(arrays, boundary, head) - arrays['centre']
+  differences = pool(arrays, boundary, head) - arrays['centre']
   return -jnp.sum(differences**2, axis=1) / arrays['unit']
 
 
-def _pool(arrays: Arrays, boundary: Any, head: PooledHead) -> jax.Array:
+def pool(arrays: Arrays, boundary: Any, head: PooledHead) -> jax.Array:
+  """The head's features `[B, C]` of boundary activations, with a scorer's arrays."""
   variables = {name: arrays[name] for name in ('params', 'batch_stats')}
   return head(variables, boundary)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from egan_jax import run_files
 from egan_jax.errors import UserError
-from egan_jax.reporting import run_files
 
 CONFIG = 'config.json'
 DRAWS = 'draws.json'

@@ -16,12 +16,11 @@ import jax
 import numpy as np
 from absl import app, flags, logging
 
-from egan_jax import backbones, steps
+from egan_jax import backbones, environment, run_files, steps
 from egan_jax import state as egan_state
 from egan_jax.data import sources
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.evaluation.metrics import evaluate_scores
-from egan_jax.reporting import environment, run_files
 
 RESULT = Path(__file__).parent / 'results' / 'bfloat16_effect.json'
 _NUM_FOLDS = 5

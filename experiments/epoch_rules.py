@@ -26,7 +26,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from egan_jax import backbones, command_line, steps
+from egan_jax import backbones, command_line, environment, run_files, steps
 from egan_jax import state as egan_state
 from egan_jax.backbones.trunk import fit_chunk
 from egan_jax.data import sources
@@ -34,7 +34,6 @@ from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.data.draws import draw
 from egan_jax.errors import UserError
 from egan_jax.evaluation.epoch_choice import NUM_FED_SCORED
-from egan_jax.reporting import environment, run_files
 from experiments.paper import epoch_report
 
 NUM_FOLDS = 5

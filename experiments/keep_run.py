@@ -14,8 +14,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from egan_jax import workdir
-from egan_jax.reporting import run_files
+from egan_jax import run_files, workdir
 
 RESULTS = Path(__file__).parent / 'results'
 

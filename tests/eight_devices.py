@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from egan_jax import compiled_steps, game, parallel, steps, train
+from egan_jax import compiled_steps, game, parallel, run_files, steps, train
 from egan_jax import state as egan_state
 from egan_jax.checkpoints import Checkpoints
 from egan_jax.errors import UserError
 from egan_jax.parallel import ROWS, Layout
-from egan_jax.reporting import report, run_files
+from egan_jax.reporting import report
 from tests import small_runs
 from tests.comparing import assert_close
 

@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from egan_jax import backbones
+from egan_jax import backbones, run_files
 from egan_jax import config as egan_config
 from egan_jax.backbones import Backbone
 from egan_jax.backbones.graph import LayerTable
-from egan_jax.reporting import run_files
 from egan_jax.state import Player, make_player
 
 # Fields of a config: 3 images of the digit 8 against 20 of the digit 3 in every fold.

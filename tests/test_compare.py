@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from egan_jax import compare, workdir
+from egan_jax import compare, run_files, workdir
 from egan_jax import config as egan_config
 from egan_jax.errors import UserError
 from egan_jax.evaluation import intervals, metrics
 from egan_jax.evaluation.metrics import METRICS
-from egan_jax.reporting import report, run_files, tables
+from egan_jax.reporting import report, tables
 
 IS_MINORITY = np.arange(30) < 10
 
 
-def _write_run(folder, seed, decision=True, protocols=True, **config):
+def _write_run(folder, seed, measured=True, protocols=True, **config):
   config = {**egan_config.default().to_dict(), 'seed': seed, **config}
   scores = np.random.default_rng(seed).normal(size=(2, 30))
   summary = {'classes': {'minority': 'a<b>', 'majority': 'o|k'}, 'seconds': {'x': 2.6}}
@@ -36,19 +36,23 @@ def _write_run(folder, seed, decision=True, protocols=True, **config):
       for fold, one in enumerate(evaluated)
     ]
     summary |= report.summarise(records, 5, False, 2)
-  if decision:
-    summary['decision'] = {
-      'label': 'honest: of training images',
-      'method': 'plda',
-      'why': 'why not',
-      'threshold_rule': 'target_specificity',
-      'promise': '',
-      'thresholds': [0.5, None],
-      'notes': [],
-      'metrics': intervals.over_draws(evaluated),
-    }
+  summary['decision'] = {
+    'label': 'honest: of training images',
+    'method': 'plda',
+    'why': 'why not',
+    'threshold_rule': 'target_specificity',
+    'promise': '',
+    'thresholds': [0.5, 'inf'],
+    'notes': [],
+    'metrics': intervals.over_draws(evaluated) if measured else None,
+    'metrics_at_prior': None,
+  }
   report.write_scores(folder / workdir.SCORES, scores, IS_MINORITY, np.arange(30))
-  draws = {'minority': [[1, 2, 3], [4, 5, 6]], 'majority': list(range(20))}
+  draws = {
+    'minority': [[1, 2, 3], [4, 5, 6]],
+    'majority': list(range(18)),
+    'held_out_majority': [18, 19],
+  }
   for name, value in (
     (workdir.CONFIG, config),
     (workdir.DRAWS, draws),
@@ -62,7 +66,7 @@ def _write_run(folder, seed, decision=True, protocols=True, **config):
 def runs(tmp_path):
   return [
     _write_run(tmp_path / 'one' / 'run', 1),
-    _write_run(tmp_path / 'two', 2, decision=False, image_size=64),
+    _write_run(tmp_path / 'two', 2, measured=False, image_size=64),
     _write_run(tmp_path / 'three', 3, protocols=False, method='plda'),
   ]
 
@@ -79,15 +83,11 @@ def _row(rows, title):
 def test_each_column_is_what_the_run_says(runs):
   rows = compare.tabulate(_read(runs))
   assert rows[0] == ['', 'run', 'two', 'three']
-  assert _row(rows, 'method') == ['plda', 'egan', 'plda']
+  assert _row(rows, 'method') == ['plda'] * 3
   assert _row(rows, 'training images') == ['2 x 3 / 20'] * 3
   assert _row(rows, 'test images') == ['10 + 20'] * 3
   assert _row(rows, 'seconds') == ['3'] * 3
-  assert _row(rows, 'threshold') == [
-    'target_specificity: 0.5 to infinity',
-    '-',
-    'target_specificity: 0.5 to infinity',
-  ]
+  assert _row(rows, 'threshold') == ['target_specificity: 0.5 to infinity'] * 3
   for column, (_, summary) in enumerate(runs):
     for name, title in (('f1', 'F1'), ('auroc', 'AUROC')):
       if 'protocols' in summary:
@@ -113,7 +113,7 @@ def test_a_decision_that_test_labels_stopped_is_called_an_oracles(tmp_path):
 
 def test_rows_nobody_has_are_left_out(runs):
   rows = compare.tabulate(_read(runs[1:2]))
-  assert not [row for row in rows if 'decision' in row[0] or row[0] == 'threshold']
+  assert not [row for row in rows if 'decision' in row[0]]
 
 
 def test_only_differing_fields_are_shown(runs):
@@ -154,7 +154,7 @@ def test_written_files_can_be_looked_at(runs, tmp_path):
 
 
 def test_the_figure_needs_no_results(tmp_path):
-  folder, _ = _write_run(tmp_path / 'bare', 1, decision=False, protocols=False)
+  folder, _ = _write_run(tmp_path / 'bare', 1, measured=False, protocols=False)
   compare.draw(compare.read_runs([folder]), tmp_path / 'figure.png')
   assert (tmp_path / 'figure.png').exists()
 

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from egan_jax import game, pretrained, train
+from egan_jax import game, pretrained, run_files, train
 from egan_jax.data import sources
 from egan_jax.errors import UserError
 from egan_jax.evaluation.metrics import METRICS
-from egan_jax.reporting import report, run_files
+from egan_jax.reporting import report
 from tests.comparing import assert_identical
 from tests.small_runs import make_config, read_records, read_scores
 

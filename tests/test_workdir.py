@@ -6,9 +6,8 @@ import os
 import pytest
 
 from egan_jax import config as egan_config
-from egan_jax import workdir
+from egan_jax import run_files, workdir
 from egan_jax.errors import UserError
-from egan_jax.reporting import run_files
 
 DRAWS = {'minority': [[1, 2], [3, 4]]}
 

@@ -39,8 +39,8 @@ class LayerTable:
   A table reads like the Keras functional code it mirrors.
   """
 
-  def __init__(self, input_name: str = 'input_layer'):
-    self._layers = [Layer(input_name, 'input')]
+  def __init__(self):
+    self._layers = [Layer('input_layer', 'input')]
 
   @property
   def last(self) -> str:

@@ -18,15 +18,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from egan_jax import scorers
 from egan_jax.backbones.trunk import Trunk
 from egan_jax.bundle import files, networks
 from egan_jax.bundle.files import REFERENCES, WEIGHTS, Misfit, Tensors, field
 from egan_jax.bundle.references import THUMBNAIL_SIZE, References
+from egan_jax.environment import describe_environment
 from egan_jax.errors import UserError
 from egan_jax.evaluation.calibration import Calibration
 from egan_jax.evaluation.thresholds import Threshold
 from egan_jax.feature_extractor import FeatureExtractor
-from egan_jax.reporting.environment import describe_environment
 from egan_jax.scorers import BOUNDARY, Scorer
 
 _HELD_OUT = 'held_out_scores'
@@ -88,8 +89,7 @@ def pool(
   read = front(images)
   if scorer.reads != BOUNDARY:
     return read
-  variables = {name: scorer.arrays[name] for name in ('params', 'batch_stats')}
-  return scorer.head(variables, read).astype(jnp.float32)
+  return scorers.pool(scorer.arrays, read, scorer.head).astype(jnp.float32)
 
 
 def save(bundle: Bundle, folder: str | os.PathLike) -> None:

@@ -19,9 +19,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from egan_jax import workdir
+from egan_jax import run_files, workdir
 from egan_jax.errors import UserError
-from egan_jax.reporting import run_files
 
 MODEL = 'model.json'
 WEIGHTS = 'weights.safetensors'

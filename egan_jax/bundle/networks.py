@@ -157,8 +157,8 @@ def _rebuild_head(description: Description) -> PooledHead:
 
 
 def _rebuild_mirrored(descriptions: list[Description], of_head: bool) -> bool:
-  """The same for all backbones; models of an earlier format do not speak of it."""
-  found = [description.get('mirrored', False) for description in descriptions]
+  """The same for all backbones."""
+  found = [field(description, 'mirrored', bool) for description in descriptions]
   if found not in ([False] * len(found), [True] * len(found)) or (of_head and found[0]):
     raise Misfit(f'mirrored is {found}')
   return found[0]

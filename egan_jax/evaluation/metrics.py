@@ -143,7 +143,7 @@ def constant_predictor_floor(
   """What "always minority" scores on a test set of these sizes.
 
   No training is needed to reach it: on a balanced test set its F1 is 2/3, the
-  recall 1, everything of `METRICS` else 1/2. The paper's best F1 is 0.69 at 1:2500.
+  recall 1, everything of `METRICS` else 1/2. The paper's abstract has 0.69.
 
   Returns:
     A dict as of `evaluate_scores`.

@@ -28,7 +28,7 @@ def draw_losses(records: Sequence[dict], path: str | os.PathLike) -> None:
   """Generator and discriminator loss per epoch (paper Fig. 2).
 
   The terms of the discriminator's loss, `discriminator_majority_loss` and
-  `discriminator_generated_loss`, are drawn beside it where the records have them.
+  `discriminator_generated_loss`, are drawn beside it.
   """
   axes = plotting.new_axes('Losses', _describe_curves(records))
   lines = [
@@ -42,9 +42,8 @@ def draw_losses(records: Sequence[dict], path: str | os.PathLike) -> None:
     ('discriminator_generated_loss', 'on generated images', ':', plotting.PURPLE),
   ]
   for field, name, style, color in terms:
-    if field in records[0]:
-      mean = stack_curves(records, field).mean(axis=0)
-      plotting.draw_line(axes, mean, color, f'discriminator {name}', style)
+    mean = stack_curves(records, field).mean(axis=0)
+    plotting.draw_line(axes, mean, color, f'discriminator {name}', style)
   axes.set_ylim(bottom=0)
   axes.set_ylabel('binary cross-entropy', color=INK)
   plotting.set_epoch_axis(axes, max(find_last_epochs(records)))

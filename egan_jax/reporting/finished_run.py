@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 import zipfile
 from collections.abc import Iterable
@@ -10,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from egan_jax import workdir
+from egan_jax import run_files, workdir
 from egan_jax.errors import UserError
 from egan_jax.evaluation.metrics import METRICS
-from egan_jax.reporting import run_files
 
 # Where a metric's name is not its field with spaces for underscores.
 _METRIC_NAMES = {
@@ -70,8 +68,7 @@ class FinishedRun:
   @property
   def method(self) -> str:
     """The method that made the decision."""
-    decision = self.summary.get('decision') or {}
-    return decision.get('method') or self.config.get('method', 'egan')
+    return self.summary['decision']['method']
 
 
 def read(folder: str | os.PathLike, summary: dict | None = None) -> FinishedRun:
@@ -107,7 +104,7 @@ def read(folder: str | os.PathLike, summary: dict | None = None) -> FinishedRun:
     records=records,
     scores=scores,
     is_minority=is_minority,
-    class_names=_name_classes(config, summary),
+    class_names=(summary['classes']['minority'], summary['classes']['majority']),
     counts=_count(draws, is_minority),
   )
 
@@ -117,14 +114,9 @@ def name_metric(field: str) -> str:
   return _METRIC_NAMES.get(field, field.replace('_', ' '))
 
 
-def read_threshold(value: float | str | None) -> float:
-  """Of summary.json, where infinite ones are words, and null in earlier runs."""
-  return math.inf if value is None else float(value)
-
-
-def format_score(value: float | str | None) -> str:
-  """A score, or a threshold of summary.json, with four significant digits."""
-  return f'{read_threshold(value):.4g}'.replace('inf', 'infinity')
+def format_score(value: float | str) -> str:
+  """A score, or a threshold of summary.json, where infinite ones are words, as text."""
+  return f'{float(value):.4g}'.replace('inf', 'infinity')
 
 
 def order_metrics(fields: Iterable[str]) -> list[str]:
@@ -157,24 +149,7 @@ def _count(draws: dict, is_minority: np.ndarray | None) -> Counts:
   return Counts(
     folds=len(draws['minority']),
     minority=len(draws['minority'][0]),
-    majority=len(draws['majority']) + len(draws.get('held_out_majority', ())),
+    majority=len(draws['majority']) + len(draws['held_out_majority']),
     test_minority=int(tested.sum()),
     test_majority=int((~tested).sum()),
   )
-
-
-def _name_classes(config: dict, summary: dict) -> tuple[str, str]:
-  """What the summary calls the classes; in one of an older run, their labels."""
-  named = summary.get('classes')
-  if named:
-    return named['minority'], named['majority']
-  return tuple(
-    _name_label(config['dataset'], config[f'{role}_class'], role)
-    for role in ('minority', 'majority')
-  )
-
-
-def _name_label(dataset: str, label: int | str, role: str) -> str:
-  if isinstance(label, str):
-    return label or role
-  return f'{"digit" if dataset == "digits" else "class"} {label}'

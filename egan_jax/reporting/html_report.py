@@ -16,15 +16,14 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from egan_jax import workdir
+from egan_jax import run_files, workdir
 from egan_jax.reporting import (
   decision_figures,
   finished_run,
   report_results,
   report_sections,
-  run_files,
 )
-from egan_jax.reporting.finished_run import FinishedRun, format_score, read_threshold
+from egan_jax.reporting.finished_run import FinishedRun, format_score
 
 _THUMBNAIL_SIZE = 160
 _PIXELATED_BELOW = 64
@@ -93,7 +92,6 @@ def render(run: FinishedRun, mistakes: Sequence[Mapping] | None = None) -> str:
     'rivals': report_sections.make_rivals(run),
     'data': report_sections.make_data(run),
   }
-  environment = run.summary.get('environment') or {}
   return _template().render(
     **sections,
     title=f'{minority} or {majority}: {report_results.name_method(run.method)}',
@@ -111,7 +109,7 @@ def render(run: FinishedRun, mistakes: Sequence[Mapping] | None = None) -> str:
     command=report_sections.make_command(run),
     config=sorted(run.config.items()),
     environment=report_sections.make_environment(run),
-    version=environment.get('versions', {}).get('egan_jax'),
+    version=run.summary['environment']['versions']['egan_jax'],
   )
 
 
@@ -127,11 +125,8 @@ def _template() -> jinja2.Template:
 
 def _find_thresholds(run: FinishedRun) -> tuple[list[float], str]:
   """The threshold of every fold, and the protocol they fall under."""
-  decision = run.summary.get('decision')
-  if decision:
-    return [*map(read_threshold, decision['thresholds'])], decision['label']
-  honest = (run.summary.get('protocols') or {}).get('honest') or {}
-  return [0.0] * run.counts.folds, honest.get('label', 'threshold 0')
+  decision = run.summary['decision']
+  return [*map(float, decision['thresholds'])], decision['label']
 
 
 def _has_both_classes(run: FinishedRun) -> bool:

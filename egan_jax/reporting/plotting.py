@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from egan_jax.reporting.run_files import write_bytes
+from egan_jax.run_files import write_bytes
 
 INK = '#222222'
 MUTED = '#666666'

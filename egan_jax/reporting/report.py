@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from egan_jax import run_files
 from egan_jax.evaluation import nash, protocols
-from egan_jax.reporting import figures, run_files
+from egan_jax.reporting import figures
 
 
 def summarise(

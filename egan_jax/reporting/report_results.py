@@ -17,9 +17,7 @@ def describe_training(run: FinishedRun) -> str:
   """What was trained, on what and for what, in plain sentences."""
   config, counts = run.config, run.counts
   minority, majority = run.class_names
-  decision = run.summary.get('decision') or {}
-  names = decision.get('backbones') or [config['discriminator_backbone']]
-  backbone = ' and '.join(names)
+  backbone = ' and '.join(run.summary['decision']['backbones'])
   if config['generator_backbone'] != backbone and run.method == 'egan':
     backbone = f'{config["generator_backbone"]} (generator) and {backbone}'
   draws = '' if counts.folds == 1 else f'in each of {counts.folds} draws '
@@ -46,23 +44,27 @@ def read_protocols(run: FinishedRun) -> dict[str, dict]:
   """What the run scored under each protocol there is: `label` and `metrics`.
 
   Each metric has a `mean` and perhaps, over folds, `std` and `min` and `max` or
-  `worst`, and an `epoch`. The floor is the last; without test images of both classes
-  there are none.
+  `worst`, and an `epoch`. The floor is the last, after that at the decision's prior if
+  this is not the test set's; without test images of both classes there are none.
   """
   protocols = run.summary.get('protocols') or {}
-  decision = run.summary.get('decision') or {}
+  decision = run.summary['decision']
   columns = {}
-  if decision.get('metrics'):
+  if decision['metrics']:
     columns[name_decision(decision)] = _pick(decision)
-  if at_prior := decision.get('metrics_at_prior'):
-    title = f'{name_decision(decision)} at prior {decision["prior"]:g}'
+  if at_prior := decision['metrics_at_prior']:
+    prior = decision['prior']
+    title = f'{name_decision(decision)} at prior {prior:g}'
     columns[title] = {'label': decision['label'], 'metrics': at_prior}
   if 'honest' in protocols:
     columns[name_honest(protocols['honest'])] = _pick(protocols['honest'])
   if 'paper' in protocols:
     columns['paper (oracle)'] = _pick(protocols['paper'])
+  label = 'the floor: no look at an image'
+  if at_prior:
+    floor = _compute_floor(run, prior)
+    columns[f'always minority at prior {prior:g}'] = {'label': label, 'metrics': floor}
   if columns:
-    label = 'the floor: no look at an image'
     columns['always minority'] = {'label': label, 'metrics': _compute_floor(run)}
   return columns
 
@@ -71,18 +73,18 @@ def make_columns(run: FinishedRun) -> list[dict]:
   """Those of `read_protocols` with their `name`, none of them there twice."""
   columns = read_protocols(run)
   # At the paper's threshold the decision is the honest column.
-  decision = run.summary.get('decision')
-  if 'protocols' in run.summary and decision and decision['threshold_rule'] == 'zero':
+  decision = run.summary['decision']
+  if 'protocols' in run.summary and decision['threshold_rule'] == 'zero':
     columns.pop(name_decision(decision), None)
   return [{'name': name, **column} for name, column in columns.items()]
 
 
-def _compute_floor(run: FinishedRun) -> dict:
+def _compute_floor(run: FinishedRun, prior: float | None = None) -> dict:
   """Of P(minority): that of one that is always the minority's share."""
-  sizes = run.counts.test_minority, run.counts.test_majority
-  best = best_constant_floor(*sizes)
+  given = run.counts.test_minority, run.counts.test_majority, prior
+  best = best_constant_floor(*given)
   of_probabilities = {name: best[name] for name in PROBABILITY_METRICS}
-  floor = constant_predictor_floor(*sizes) | of_probabilities
+  floor = constant_predictor_floor(*given) | of_probabilities
   return {name: {'mean': value} for name, value in floor.items()}
 
 
@@ -144,9 +146,9 @@ def mean_cell(value: Mapping | None) -> dict:
   return text_cell(f'{value["mean"]:.3f}', ' '.join(extras))
 
 
-def text_cell(value: str, extra: str = '', wide: bool = False) -> dict:
-  """A cell of a table: a value, a smaller remark, and whether it needs room."""
-  return {'value': value, 'extra': extra, 'wide': wide}
+def text_cell(value: str, extra: str = '') -> dict:
+  """A cell of a table: a value and a smaller remark."""
+  return {'value': value, 'extra': extra}
 
 
 def make_tiles(run: FinishedRun) -> list[dict]:

@@ -29,11 +29,9 @@ _DUPLICATES = {
 _RIVAL_METRICS = ('f1', 'balanced_accuracy', 'recall', 'specificity', 'auroc')
 
 
-def make_decision(run: FinishedRun) -> dict | None:
+def make_decision(run: FinishedRun) -> dict:
   """The decision of the first fold, which is the one in the model folder."""
-  decision = run.summary.get('decision')
-  if not decision:
-    return None
+  decision = run.summary['decision']
   minority, majority = run.class_names
   thresholds, rule = decision['thresholds'], decision['threshold_rule']
   rows = [
@@ -156,16 +154,13 @@ def make_command(run: FinishedRun) -> str:
 
 def make_environment(run: FinishedRun) -> list[tuple[str, str]]:
   """Versions, machine, times and sizes of networks."""
-  environment = run.summary.get('environment') or {}
+  environment, seconds = run.summary['environment'], run.summary['seconds']
   rows = [(name, _to_text(value)) for name, value in environment.items() if value]
   for role, sizes in (run.summary.get('parameters') or {}).items():
     text = f'{sizes["total"]:,}, of which {sizes["trainable"]:,} train'
     rows.append((f'parameters of the {role}', text))
-  seconds = run.summary.get('seconds') or {}
-  if seconds:
-    parts = ', '.join(f'{name} {value:.1f}' for name, value in seconds.items())
-    rows.append(('seconds', f'{sum(seconds.values()):.1f} ({parts})'))
-  return rows
+  parts = ', '.join(f'{name} {value:.1f}' for name, value in seconds.items())
+  return [*rows, ('seconds', f'{sum(seconds.values()):.1f} ({parts})')]
 
 
 def _to_text(value: Any) -> str:

@@ -15,12 +15,13 @@ from egan_jax.rivals.decision import (
   decide,
   decide_from_scores,
   default_rule,
+  make_rule,
 )
 from egan_jax.rivals.head import HeadTraining
-from egan_jax.rivals.held_out import left_out_scores, split_majority
+from egan_jax.rivals.held_out import split_majority
 from egan_jax.rivals.registry import get, names
 from egan_jax.rivals.rival import Rival
-from egan_jax.scorers import BOUNDARY, FEATURES, Scorer
+from egan_jax.scorers import BOUNDARY, FEATURES
 
 __all__ = [
   'BOUNDARY',
@@ -29,7 +30,6 @@ __all__ = [
   'Decision',
   'HeadTraining',
   'Rival',
-  'Scorer',
   'ThresholdRule',
   'choose',
   'compare',
@@ -37,7 +37,7 @@ __all__ = [
   'decide_from_scores',
   'default_rule',
   'get',
-  'left_out_scores',
+  'make_rule',
   'names',
   'split_majority',
 ]

@@ -86,6 +86,23 @@ class ThresholdRule:
     return self.name in ('target_sensitivity', 'minimum_cost', 'expected_f1')
 
 
+def make_rule(name: str, method: str, **numbers: float) -> ThresholdRule:
+  """A rule by its name, 'default' being `default_rule` of the method.
+
+  Args:
+    name: one of `RULES`, or 'default'.
+    method: that decides, 'egan' or a rival.
+    **numbers: the other attributes of `ThresholdRule`.
+
+  Raises:
+    UserError: as of `ThresholdRule`.
+  """
+  if name == 'default':
+    costs = numbers['cost_false_negative'], numbers['cost_false_positive']
+    name = default_rule(method, *costs)
+  return ThresholdRule(name, **numbers)
+
+
 @dataclasses.dataclass(frozen=True)
 class Decision:
   """All that a method makes of the training images of one draw.

@@ -25,39 +25,6 @@ _HELD_OUT_SHARE = 0.2
 _ROWS_AT_ONCE = 512  # of a matrix of all cosines, for its memory
 
 
-def plda(
-  majority: np.ndarray,
-  minority: np.ndarray,
-  seed: int = 0,
-  class_directions: np.ndarray | None = None,
-) -> Scorer:
-  """The log-likelihood ratio of majority to minority; at 0 they are equally likely.
-
-  Args:
-    majority: features `[M, C]`.
-    minority: features `[n, C]`, of one image or more.
-    seed: has no effect.
-    class_directions: `[C, K]` or None, see `two_covariance.measure_majority`.
-  """
-  return rival('plda', class_directions).fit(majority, minority, seed)
-
-
-def plda_knn(
-  majority: np.ndarray,
-  minority: np.ndarray,
-  seed: int = 0,
-  class_directions: np.ndarray | None = None,
-) -> Scorer:
-  """`plda` plus, weighed, the mean cosine to the 5 nearest majority images.
-
-  The weight is `weigh_knn` of the number of minority images. Each is in standard
-  deviations from its mean on majority images held out from it: a fifth of them,
-  always the same, by a fit without them; of the cosine, each image in turn.
-  Arguments as of `plda`.
-  """
-  return rival('plda_knn', class_directions).fit(majority, minority, seed)
-
-
 def weigh_knn(num_minority: int) -> float:
   """1 for one image and half of that for many, which tell more than their absence.
 
@@ -70,17 +37,20 @@ def rival(
   name: str,
   class_directions: np.ndarray | None = None,
   covariances: Covariances | None = None,
-  weigh: Callable[[int], float] | None = None,
   remembered: int = 2,
 ) -> Rival:
   """'plda' or 'plda_knn', with what it is to know of other classes.
 
+  'plda' is the log-likelihood ratio of majority to minority; at 0 they are equally
+  likely. 'plda_knn' adds, weighed by `weigh_knn`, the mean cosine to the 5 nearest
+  majority images. Each is in standard deviations from its mean on majority images held
+  out from it: a fifth of them, always the same, by a fit without them; of the cosine,
+  each image in turn.
+
   Args:
     name: which of them.
-    class_directions: of `two_covariance.measure_majority`.
+    class_directions: `[C, K]` or None, see `two_covariance.measure_majority`.
     covariances: likewise.
-    weigh: the weight of the kNN part of 'plda_knn', from the number of minority
-      images; by default `weigh_knn`.
     remembered: for so many sets of majority images what was measured of them is
       kept, because fits to other minority images need nothing else of them.
   """
@@ -90,7 +60,7 @@ def rival(
     fit_draws = functools.partial(_fit_plda, remember(measure, remembered))
   elif name == 'plda_knn':
     measure = functools.partial(measure_with_neighbors, **known)
-    fit_draws = functools.partial(_fit_plda_knn, remember(measure, remembered), weigh)
+    fit_draws = functools.partial(_fit_plda_knn, remember(measure, remembered))
   else:
     raise ValueError(f'{name!r} is neither plda nor plda_knn')
   return Rival(
@@ -226,16 +196,14 @@ def _score_neighbors_among(index: np.ndarray) -> np.ndarray:
 
 
 def fit_with_neighbors(
-  known: WithNeighbors,
-  minority: np.ndarray,
-  weigh: Callable[[int], float] | None = None,
+  known: WithNeighbors, minority: np.ndarray
 ) -> list[tuple[dict, np.ndarray]]:
   """Of each draw `[D, n, C]` the arrays of 'plda_knn', and scores of the held out `[H]`.
 
   No model that gave one of these scores was fitted to the image it is of.
   """
   knn_unit = known.knn_unit
-  knn_weight = (weigh or weigh_knn)(minority.shape[1])
+  knn_weight = weigh_knn(minority.shape[1])
   knn = knn_weight * knn_unit.count(known.knn_scores[known.held_out])
   shared = {
     'index': known.index,
@@ -257,7 +225,6 @@ def fit_with_neighbors(
 
 def _fit_plda_knn(
   measure: Callable[[np.ndarray], WithNeighbors],
-  weigh: Callable[[int], float] | None,
   majority: np.ndarray,
   minority: np.ndarray,
   seeds: Sequence[int],
@@ -265,7 +232,7 @@ def _fit_plda_knn(
 ) -> list[Scorer]:
   del seeds, training
   known = measure(np.asarray(majority))
-  fits = fit_with_neighbors(known, np.asarray(minority), weigh)
+  fits = fit_with_neighbors(known, np.asarray(minority))
   return [scorers.make(arrays, 'plda_knn', known.model.note) for arrays, _ in fits]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from egan_jax.reporting import environment, run_files
+from egan_jax import environment, run_files
 from experiments.benchmark import measurements, tables
 from experiments.benchmark.processes import Process
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags, logging
 
-from egan_jax.reporting import environment, run_files
+from egan_jax import environment, run_files
 from experiments.benchmark.jax_worker import Game
 from experiments.benchmark.measurements import make_images
 

@@ -16,10 +16,9 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags
 
-from egan_jax import backbones, steps
+from egan_jax import backbones, environment, run_files, steps
 from egan_jax import state as egan_state
 from egan_jax.backbones.trunk import Trunk
-from egan_jax.reporting import environment, run_files
 
 RESULT = Path(__file__).parents[1] / 'results' / 'speed_chunks.json'
 BACKBONES = ('DenseNet121', 'EfficientNetLite0')

@@ -20,8 +20,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from egan_jax import feature_extractor, rivals
-from egan_jax.reporting import environment, run_files
+from egan_jax import environment, feature_extractor, rivals, run_files
 
 RESULT = Path(__file__).parents[1] / 'results' / 'decision_speed.json'
 SIZE = 224

@@ -160,7 +160,7 @@ def main(_):
   if _PEER.value:
     _be_peer(*settings[0], _PEER.value)
     return
-  from egan_jax.reporting import environment, run_files
+  from egan_jax import environment, run_files
 
   rows = []
   for name, size in tqdm(settings, disable=None):

@@ -23,13 +23,12 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from tqdm import tqdm
 
-from egan_jax import feature_extractor, scorers
+from egan_jax import environment, feature_extractor, run_files, scorers
 from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.bundle import Bundle
 from egan_jax.evaluation import thresholds
 from egan_jax.predict import Predictor
 from egan_jax.predictor import BATCH_SIZE
-from egan_jax.reporting import environment, run_files
 
 RESULT = Path(__file__).parents[1] / 'results' / 'predict_speed.json'
 

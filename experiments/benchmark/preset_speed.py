@@ -13,8 +13,7 @@ import numpy as np
 from absl import app, flags
 
 from configs import folder
-from egan_jax import feature_extractor
-from egan_jax.reporting import environment, run_files
+from egan_jax import environment, feature_extractor, run_files
 
 RESULT = Path(__file__).parents[1] / 'results' / 'preset_speed.json'
 

@@ -18,11 +18,11 @@ import jax
 from absl import app, flags, logging
 from flax.core import FrozenDict
 
+from egan_jax import environment, run_files
 from egan_jax import state as egan_state
 from egan_jax.backbones import convolution, max_pooling
 from egan_jax.backbones.graph import LayerGraph
 from egan_jax.backbones.trunk import Trunk
-from egan_jax.reporting import environment, run_files
 from egan_jax.reporting.tables import to_markdown
 from experiments.benchmark import jax_worker
 from experiments.benchmark.processes import Process, serve

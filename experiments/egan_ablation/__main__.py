@@ -6,7 +6,7 @@
 
 Games are played on the frozen features of few_images, with its draws, folds, threshold
 at 5 % false alarms and test images; the rows of the rivals are those it has stored.
-Before it come few_images.features and few_images.features --boundary.
+Before it come few_images.features and egan_ablation.boundary_activations.
 Settings are chosen on other classes (`search`). Cells are stored as they come, so a
 stopped command goes on where it was.
 """

@@ -1,12 +1,19 @@
 """Boundary activations for the versions of experiments.egan_ablation that make such.
 
+  python -m experiments.egan_ablation.boundary_activations --features_dir=DIR \
+    --data_dir=TFDS
+
 EfficientNet-Lite0 at 224 px, cut before the last convolution that the pooled features
-come from. Only those of minority images are needed: few_images.features --boundary
-keeps them beside the features.
+come from. Only those of minority images are needed; the command keeps them beside the
+features of few_images.
 """
+
+import functools
+from pathlib import Path
 
 import jax
 import numpy as np
+from absl import app, flags
 
 from egan_jax import backbones, state
 from egan_jax.feature_extractor import FeatureExtractor
@@ -67,3 +74,23 @@ def load(folder: str, dataset: str, label: int) -> np.ndarray:
   image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), np.float32)
   ((_, *shape),) = (a.shape for a in jax.eval_shape(player.trunk, image).values())
   return flat.reshape(len(flat), *shape)
+
+
+def run_command() -> None:
+  """The command; its flags are defined here, not in whoever imports this module."""
+  folder = flags.DEFINE_string('features_dir', None, 'For them.', required=True)
+  data_dir = flags.DEFINE_string('data_dir', '', 'The TFDS data folder.')
+  batch_size = flags.DEFINE_integer('batch_size', 16, 'Images per batch.')
+
+  def main(_):
+    sources, extractor = store.Sources(data_dir.value, ''), make_extractor()
+    for which in CLASSES:
+      stem = store.stem_of(*which, STORED_AS, SIZE, False)
+      images_of = functools.partial(sources.images, *which, SIZE)
+      store.extract(Path(folder.value), stem, images_of, extractor, batch_size.value)
+
+  app.run(main)
+
+
+if __name__ == '__main__':
+  run_command()

@@ -43,7 +43,7 @@ def load_classes(folder: str) -> Classes:
   classes = {}
   for dataset, label in known:
     features = store.load(folder, dataset, label, 'train', _NAME, 224)
-    classes[dataset, label] = store.arrange(features, dataset, label, 'train')
+    classes[dataset, label] = store.arrange(features, dataset, label)
   digits = load_digits()
   images = np.repeat((digits.images * (255 / 16)).astype(np.uint8)[..., None], 3, -1)
   extractor = feature_extractor.make((_NAME,), 'imagenet', 224, 'imagenet')

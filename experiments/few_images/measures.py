@@ -10,7 +10,7 @@ import numpy as np
 from absl import flags
 from sklearn.metrics import roc_auc_score
 
-from egan_jax.reporting import environment, run_files
+from egan_jax import environment, run_files
 from egan_jax.rivals.rival import Rival
 
 

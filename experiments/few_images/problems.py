@@ -36,10 +36,7 @@ class Problem:
       )
 
     self.majority = load(majority, 'train')
-    pool = load(minority, 'train')
-    if dataset == 'cifar100':
-      pool = pool[store.order(len(pool))]
-    self.minority = pool
+    self.minority = store.arrange(load(minority, 'train'), dataset, minority)
     test = load(minority, 'test'), load(majority, 'test')
     self.test = np.concatenate(test)
     self.test_is_minority = np.arange(len(self.test)) < len(test[0])

@@ -2,10 +2,14 @@
 
 import io
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from egan_jax import feature_extractor
+from egan_jax.feature_extractor import FeatureExtractor
 
 CHUNK = 250
 MINORITY = 2000
@@ -29,11 +33,9 @@ def is_cut(dataset: str, label: str | int, split: str) -> bool:
   return split == 'train' and (dataset, label) in (('cifar10', 0), ('cifar10', 2))
 
 
-def arrange(
-  of_class: np.ndarray, dataset: str, label: str | int, split: str
-) -> np.ndarray:
-  """A class in the order of drawing; X-rays and classes that are cut are in it."""
-  if dataset == 'xray' or is_cut(dataset, label, split):
+def arrange(of_class: np.ndarray, dataset: str, label: str | int) -> np.ndarray:
+  """A class of training images in the order of drawing; some are already in it."""
+  if dataset == 'xray' or is_cut(dataset, label, 'train'):
     return of_class
   return of_class[order(len(of_class))]
 
@@ -56,9 +58,51 @@ def load(
   """
   stem = stem_of(dataset, label, split, name, size, flipped)
   if not (Path(folder) / f'{stem}-done').exists():
-    raise FileNotFoundError(f'{stem} is not in {folder}: run few_images.features')
+    raise FileNotFoundError(
+      f'{stem} is not in {folder}: run python -m experiments.few_images.features'
+    )
   paths = (Path(folder) / f'{stem}-{chunk}.npy' for chunk in itertools.count())
   return np.concatenate([np.load(p) for p in itertools.takewhile(Path.exists, paths)])
+
+
+def extract(
+  folder: Path,
+  stem: str,
+  images_of: Callable[[], np.ndarray | None],
+  extractor: FeatureExtractor,
+  batch_size: int,
+  flipped: bool = False,
+) -> None:
+  """Computes and keeps what is missing of a class; prints chunks as they come.
+
+  Args:
+    folder: where `load` looks.
+    stem: of the class, as of `stem_of`.
+    images_of: reads the images of the class; None where they are not at hand.
+    extractor: makes the features.
+    batch_size: images per batch.
+    flipped: whether mirror images are seen.
+  """
+  if (folder / f'{stem}-done').exists():
+    return
+  images = images_of()
+  if images is None:
+    return
+  if flipped:
+    images = images[:, :, ::-1]
+  folder.mkdir(parents=True, exist_ok=True)
+  for chunk, start in enumerate(range(0, len(images), CHUNK)):
+    path = folder / f'{stem}-{chunk}.npy'
+    if not path.exists():
+      features = feature_extractor.run(
+        extractor, images[start : start + CHUNK], batch_size
+      )
+      partial = path.with_suffix('.partial')
+      with partial.open('wb') as file:
+        np.save(file, features)
+      partial.rename(path)
+      print(path.stem, flush=True)
+  (folder / f'{stem}-done').touch()
 
 
 def stem_of(dataset, label, split, name, size, flipped) -> str:

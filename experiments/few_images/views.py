@@ -95,7 +95,7 @@ def load_images(data_dir: str, xray_dir: str) -> dict[tuple, np.ndarray]:
     for label in sorted({*itertools.chain(*pairs)}):
       of_class = sources.images(dataset, label, 'train', 224)
       if of_class is not None:
-        images[dataset, label] = store.arrange(of_class, dataset, label, 'train')
+        images[dataset, label] = store.arrange(of_class, dataset, label)
   return images
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from egan_jax import run_files
 from egan_jax.evaluation import epoch_choice, metrics, thresholds
-from egan_jax.reporting import plotting, run_files
+from egan_jax.reporting import plotting
 from egan_jax.reporting.tables import to_markdown
 from experiments.paper import rendering
 

@@ -4,8 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from configs import no_pretraining
-from egan_jax import train, workdir
-from egan_jax.reporting import run_files
+from egan_jax import run_files, train, workdir
 from experiments.paper import paper_figures, plots, runs, summaries, table_rows
 from experiments.paper.cells import BACKBONE, FIVE_FOLDS, Cell
 

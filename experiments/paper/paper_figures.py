@@ -63,7 +63,6 @@ TABLE_5 = {
 
 # Table 6, CheXpert pneumonia: 30 and 1,080 training images, 1,000 + 1,000 of the test.
 TABLE_6 = {'eGAN': (0.51, 0.97, 0.67), 'baseline': (0.5, 1.0, 0.67)}
-TABLE_6_SIZES = (30, 1080)
 
 
 @functools.cache

@@ -23,8 +23,7 @@ _NOTES_ON_RATIOS = (
   ' of the mean over five folds, chosen on test labels; ± over seeds.',
   'Honest lines and rivals: mean ± standard deviation over games (folds of all seeds).',
   'Each honest game decides at its own epoch, which may be better than any epoch is for'
-  ' the mean over five folds: the honest line can stand above the oracle. Seeds played'
-  ' before the epoch was chosen as it is now have none.',
+  ' the mean over five folds: the honest line can stand above the oracle.',
   'The best rival is the one with the highest balanced accuracy on the test set, so it is'
   ' a pick on test labels too, out of as many as its line says: those that were measured'
   ' and have a threshold. The tables of rivals below have all that were measured, and name'

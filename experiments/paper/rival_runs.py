@@ -10,13 +10,12 @@ import jax
 import numpy as np
 from absl import logging
 
-from egan_jax import backbones, feature_extractor, rivals
+from egan_jax import backbones, environment, feature_extractor, rivals, run_files
 from egan_jax import state as egan_state
 from egan_jax.data import activation_files, sources
 from egan_jax.data.activation_cache import ActivationCache
 from egan_jax.data.draws import draw
 from egan_jax.evaluation.metrics import METRICS
-from egan_jax.reporting import environment, run_files
 from experiments.paper.cells import PAIRS, Cell
 from experiments.paper.runs import COUNTS
 

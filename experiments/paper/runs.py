@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from egan_jax import train, workdir
+from egan_jax import run_files, train, workdir
 from egan_jax.errors import UserError
 from egan_jax.evaluation import protocols
 from egan_jax.evaluation.metrics import METRICS
-from egan_jax.reporting import run_files
 from experiments.paper.cells import Cell, make_config
 
 COUNTS = ('minority_correct', 'minority_total', 'majority_correct', 'majority_total')

@@ -4,8 +4,8 @@ import json
 import logging
 from pathlib import Path
 
+from egan_jax import run_files
 from egan_jax.errors import UserError
-from egan_jax.reporting import run_files
 from experiments.paper import rival_runs, runs
 from experiments.paper.cells import Cell, describe
 

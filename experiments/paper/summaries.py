@@ -14,13 +14,8 @@ BEST_RIVAL = 'best rival of {count}: {name}'
 
 
 def pool_folds(runs: dict[str, dict], field: str) -> list[float]:
-  """A value per game where it decides, seed after seed.
-
-  Runs that were played before the epoch was chosen as it is now have none.
-  """
-  return [
-    value for run in runs.values() for value in run.get('honest', {}).get(field, [])
-  ]
+  """A value per game where it decides, seed after seed."""
+  return [value for run in runs.values() for value in run['honest'][field]]
 
 
 def summarise(cell: dict) -> dict[str, dict[str, list[float]]]:
@@ -36,8 +31,7 @@ def summarise(cell: dict) -> dict[str, dict[str, list[float]]]:
       field: [run['oracle']['metrics'][field]['mean'] for run in runs.values()]
       for field in METRICS
     }
-    if pool_folds(runs, 'f1'):
-      lines[HONEST] = {field: pool_folds(runs, field) for field in METRICS}
+    lines[HONEST] = {field: pool_folds(runs, field) for field in METRICS}
   lines |= find_best_rival(cell)
   if totals := count_test_images(cell):
     floor = constant_predictor_floor(*totals)
@@ -97,7 +91,7 @@ def _has_threshold(cell: dict, name: str) -> bool:
   """False where 0 is all there is and the rival's scores do not decide there."""
   if not _is_at_zero(cell, name):
     return True
-  return name in rivals.names() and rivals.get(name).decides_at_zero
+  return rivals.get(name).decides_at_zero
 
 
 def list_missing_rivals(cell: dict) -> list[str]:

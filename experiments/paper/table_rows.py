@@ -63,9 +63,6 @@ def describe_runs(cell: dict) -> str:
   parts = [f'`{cell["command"]} --seeds={seeds}{kinds}`']
   if runs:
     parts.append(describe_played(runs, cell['sizes'][2]))
-  decided = [seed for seed, run in runs.items() if 'honest' in run]
-  if 0 < len(decided) < len(runs):
-    parts.append(f'honest line: {summaries.describe_seeds(decided)}')
   if cell['rivals']:
     parts.append(f'rivals: {summaries.describe_seeds(list(cell["rivals"]))}')
   if with_heads:
@@ -86,8 +83,7 @@ def describe_played(runs: dict[str, dict], num_folds: int) -> str:
 
 
 def _has_heads(table: dict) -> bool:
-  known = {*table} & {*rivals.names()}
-  return any(rivals.get(name).reads == rivals.BOUNDARY for name in known)
+  return any(rivals.get(name).reads == rivals.BOUNDARY for name in table)
 
 
 def describe_cost(cells: list[dict]) -> str:
@@ -116,9 +112,6 @@ def rows_of(cell: dict | None, first: str) -> list[list[str]]:
     lines = {'eGAN': None, **lines}
     if cell and cell['estimated_seconds']:
       why[0] += f' (about {cell["estimated_seconds"] / 60:.0f} min a seed)'
-  elif summaries.HONEST not in lines:
-    oracle = lines.pop(summaries.ORACLE)
-    lines = {summaries.ORACLE: oracle, summaries.HONEST: None, **lines}
   return [
     [first, name, *(why if values is None else cells_of(values))]
     for name, values in lines.items()

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from egan_jax.reporting import run_files
+from egan_jax import run_files
 from egan_jax.reporting.tables import to_markdown
 from experiments.few_images import tables as few_images_tables
 from experiments.paper import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from egan_jax.reporting import run_files
+from egan_jax import run_files
 from experiments.paper import store
 from tests.experiments.stored_runs import CELL, make_rivals, write_run
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from egan_jax import workdir
+from egan_jax import run_files, workdir
 from egan_jax.evaluation import metrics
-from egan_jax.reporting import run_files
 from experiments.paper.cells import Cell, make_config
 
 LITE = ('EfficientNetLite0', 'EfficientNetLite0')

@@ -64,7 +64,7 @@ def test_features_are_read_when_they_are_all_there(tmp_path):
   stem = store.stem_of(*which[1:], False)
   for chunk in range(2):
     np.save(tmp_path / f'{stem}-{chunk}.npy', np.full((3, 2), chunk))
-  with pytest.raises(FileNotFoundError, match='run few_images'):
+  with pytest.raises(FileNotFoundError, match='run python -m experiments'):
     store.load(*which)
   (tmp_path / f'{stem}-done').touch()
   np.testing.assert_array_equal(store.load(*which)[:, 0], [0, 0, 0, 1, 1, 1])

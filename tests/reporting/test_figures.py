@@ -13,7 +13,7 @@ from egan_jax.reporting import figures, plotting
 RNG = np.random.default_rng(0)
 
 
-def make_records(epochs_per_fold, majority_total=100, terms=True):
+def make_records(epochs_per_fold, majority_total=100):
   records = []
   for fold, epochs in enumerate(epochs_per_fold):
     for epoch in range(1, epochs + 1):
@@ -31,9 +31,8 @@ def make_records(epochs_per_fold, majority_total=100, terms=True):
         'generator_loss': float(RNG.random()),
         'discriminator_loss': float(RNG.random()),
       }
-      if terms:
-        record['discriminator_majority_loss'] = float(RNG.random())
-        record['discriminator_generated_loss'] = float(RNG.random())
+      record['discriminator_majority_loss'] = float(RNG.random())
+      record['discriminator_generated_loss'] = float(RNG.random())
       records.append(record)
   return records
 
@@ -70,7 +69,7 @@ DRAW_RECORDS = [
   [
     make_records([30, 30, 30]),
     make_records([1]),
-    make_records([2, 5], majority_total=150, terms=False),
+    make_records([2, 5], majority_total=150),
   ],
   ids=['folds', 'one-point', 'stopped-folds'],
 )

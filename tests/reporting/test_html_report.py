@@ -16,7 +16,7 @@ from ml_collections import config_flags
 from playwright import sync_api
 
 from egan_jax import config as egan_config
-from egan_jax import workdir
+from egan_jax import run_files, workdir
 from egan_jax.data import data_report
 from egan_jax.data.image_files import ImageFacts
 from egan_jax.errors import UserError
@@ -27,8 +27,8 @@ from egan_jax.reporting import (
   html_report,
   mistakes,
   report,
+  report_results,
   report_sections,
-  run_files,
 )
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'cifar10.py'
@@ -45,7 +45,11 @@ def _scores():
 
 def _write_run(folder, summary, config=None):
   config = {**egan_config.default().to_dict(), 'num_folds': 2, **(config or {})}
-  draws = {'minority': [[1, 2, 3], [4, 5, 6]], 'majority': list(range(20))}
+  draws = {
+    'minority': [[1, 2, 3], [4, 5, 6]],
+    'majority': list(range(20)),
+    'held_out_majority': [],
+  }
   run_files.write_json(folder / workdir.CONFIG, config)
   run_files.write_json(folder / workdir.DRAWS, draws)
   run_files.write_json(folder / workdir.SUMMARY, summary)
@@ -72,10 +76,10 @@ def _make_data_report():
   )
 
 
-def _evaluate():
+def _evaluate(prior=None):
   return intervals.over_draws(
     [
-      metrics.evaluate_scores(scores, IS_MINORITY, threshold)
+      metrics.evaluate_scores(scores, IS_MINORITY, threshold, prior)
       for scores, threshold in zip(_scores(), THRESHOLDS, strict=True)
     ]
   )
@@ -88,12 +92,15 @@ def _make_summary():
     'decision': {
       'label': 'honest: threshold from training images',
       'method': 'plda',
+      'backbones': ['EfficientNetLite0'],
       'why': 'it was better & cheaper',
       'threshold_rule': 'target_specificity',
       'promise': 'a promise',
       'thresholds': THRESHOLDS,
       'notes': ['a note'],
       'metrics': _evaluate(),
+      'prior': 0.5,
+      'metrics_at_prior': None,
     },
     'rivals': [
       {
@@ -273,7 +280,7 @@ def test_the_rivals_table_marks_the_one_to_deploy(full):
 @pytest.mark.filterwarnings('ignore:the load_module')
 def test_the_command_makes_the_same_config(changes, tmp_path, monkeypatch):
   config = {**egan_config.default().to_dict(), **changes}
-  _write_run(tmp_path, {}, {**config, 'num_folds': 5})
+  _write_run(tmp_path, _make_summary(), {**config, 'num_folds': 5})
   command = report_sections.make_command(finished_run.read(tmp_path))
   python, module, name, *arguments = shlex.split(command)
   assert (python, module, name) == ('python', '-m', 'egan_jax.main')
@@ -299,17 +306,24 @@ def test_a_run_without_epochs_and_test_images_is_short(tmp_path):
   assert _sections(_read(tmp_path)) == ['decision', 'repeat']
 
 
-def test_the_oldest_runs_can_be_shown(tmp_path):
+def test_a_floor_stands_beside_results_at_another_prior(tmp_path):
   _write_scores(tmp_path)
-  _write_run(tmp_path, {})
-  html_report.write(tmp_path)
-  assert _sections(_read(tmp_path)) == ['confusion', 'scores', 'repeat']
-  assert 'class 0' in _read(tmp_path)
+  summary = _make_summary()
+  summary['decision'] |= {'prior': 0.01, 'metrics_at_prior': _evaluate(0.01)}
+  columns = report_results.read_protocols(
+    finished_run.read(_write_run(tmp_path, summary))
+  )
+  floor = columns['always minority at prior 0.01']['metrics']
+  assert floor['f1']['mean'] == pytest.approx(
+    constant_predictor_floor(1, 1, 0.01)['f1']
+  )
+  assert floor['brier']['mean'] == pytest.approx(0.01 * 0.99)
+  assert [*columns][-1] == 'always minority'
 
 
 def test_a_summary_can_be_given_before_it_is_written(tmp_path):
   _write_scores(tmp_path)
-  _write_run(tmp_path, {})
+  _write_run(tmp_path, _make_summary())
   (tmp_path / workdir.SUMMARY).unlink()
   html_report.write(tmp_path, summary=_make_summary())
   assert 'it was better' in _read(tmp_path).lower()
@@ -317,7 +331,8 @@ def test_a_summary_can_be_given_before_it_is_written(tmp_path):
 
 @pytest.mark.parametrize('missing', [workdir.CONFIG, workdir.SUMMARY])
 def test_an_unfinished_run_keeps_its_page(missing, tmp_path):
-  _write_run(tmp_path, {})
+  _write_scores(tmp_path)
+  _write_run(tmp_path, _make_summary())
   html_report.write(tmp_path)
   before = _read(tmp_path)
   (tmp_path / missing).unlink()
@@ -329,7 +344,7 @@ def test_an_unfinished_run_keeps_its_page(missing, tmp_path):
 
 @pytest.mark.parametrize('name', [workdir.CONFIG, workdir.SCORES, workdir.METRICS])
 def test_a_damaged_file_is_one_line(name, tmp_path):
-  _write_run(tmp_path, {})
+  _write_run(tmp_path, _make_summary())
   (tmp_path / name).write_bytes(b'{"x"\n1')
   with pytest.raises(UserError, match=name):
     html_report.write(tmp_path)

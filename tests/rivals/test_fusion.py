@@ -32,7 +32,7 @@ def test_its_parts_are_those_methods():
   images = _features(9, seed=2)
   scorer = fusion.rival(DIRECTIONS).fit(majority, minority)
   together, log_odds = _parts(scorer, images)
-  alone = plda.plda_knn(majority, minority, class_directions=DIRECTIONS)
+  alone = plda.rival('plda_knn', DIRECTIONS).fit(majority, minority)
   np.testing.assert_allclose(together, alone.scores(images), rtol=1e-5, atol=1e-5)
   roots = (two_covariance.raise_to(f, 0.5, np) for f in (majority, minority[None]))
   (regression,) = linear.logistic_balanced(*roots, [0])

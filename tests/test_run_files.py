@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from egan_jax.reporting import run_files
+from egan_jax import run_files
 
 
 def reject_constant(name):

@@ -88,7 +88,7 @@ def measure_majority(
     majority: features `[M, C]`.
     class_directions: `[C, K]`, the weights F of a classifier of K other classes,
       less their mean. Under a linear discriminant model the covariance of z with
-      that classifier's logits, C F, has in its columns how the means of these
+      that classifier's logits has in its columns how the means of these
       classes differ, so B is proportional to its product with its transpose.
       Without them it is that of C.
     covariances: the model's constants.

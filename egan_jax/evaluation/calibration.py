@@ -84,7 +84,7 @@ def fit(majority_scores: np.ndarray, minority_scores: np.ndarray) -> Calibration
   Args:
     majority_scores: `[m]` of majority images that did not train the scorer.
     minority_scores: `[n]` of minority images, each scored by a scorer that it did
-      not train (leave-one-out).
+      not train.
 
   Raises:
     UserError: a class has no score, as with a single minority image, which leaves

@@ -111,9 +111,9 @@ def target_specificity(
   return Threshold(
     float(scores[k - 1]),
     'target_specificity',
-    f'a new majority image is called majority with probability {1 - k / (n + 1):.4f}'
-    f' or more, averaged over draws of the {n} held-out majority images; in 95 of 100'
-    f' draws with {low:.4f} or more. It holds if new images are like those and those'
+    f'a new majority image is called majority with probability'
+    f' {_floor(Fraction(n + 1 - k, n + 1), 4)} or more, averaged over draws of the {n} held-out'
+    f' majority images; in 95 of 100 draws with {_floor(low, 4)} or more. It holds if new images are like those and those'
     ' did not train the scorer. Of minority images it says nothing',
   )
 
@@ -129,7 +129,7 @@ def _describe_cross_conformal(n: int, k: int, num_folds: int) -> str:
     f' {num_folds} fits, each without those it scored, and one more fit, on all of'
     ' them, decides. It holds as far as that scores like the others and new images are'
     f' like those; for the {num_folds} fits themselves the bound is'
-    f' {max(1 - 2 * alpha - excess, 0):.4f}. Of minority images it says nothing'
+    f' {_floor(max(1 - 2 * alpha - excess, 0), 4)}. Of minority images it says nothing'
   )
 
 
@@ -141,7 +141,7 @@ def count_needed_for_specificity(specificity: float) -> int:
 
 def highest_specificity(num_scores: int) -> float:
   """The most that so many held-out majority scores can promise, in thousandths."""
-  return _floor(num_scores / (num_scores + 1))
+  return _floor(Fraction(num_scores, num_scores + 1))
 
 
 def target_sensitivity(
@@ -159,7 +159,7 @@ def target_sensitivity(
   Args:
     minority_scores: `[n]` of minority images, each by a scorer that it did not
       train. The limit is exact for images scored by the scorer in use. Those left
-      out one at a time are scored by n others, each with one image less: then it is
+      out of fits in turn are scored by others, each with fewer images: then it is
       as good as these are like the one in use.
     sensitivity: share of minority images to be called minority, in (0, 1).
     confidence: how sure to be of that, in (0, 1).
@@ -186,7 +186,8 @@ def target_sensitivity(
     # The next number of the scores' own precision, so that k of them are below it.
     float(np.nextafter(scores[k - 1], np.inf, dtype=precision)),
     'target_sensitivity',
-    f'a new minority image is called minority with probability {limits[k - 1]:.4f} or'
+    f'a new minority image is called minority with probability'
+    f' {_floor(limits[k - 1], 4)} or'
     f' more, at a confidence of {confidence} over draws of the {n} minority images'
     f' ({k} of them are below the cut). It holds if new images are like those and'
     ' none was scored by what it trained; where each was scored by a fit without it,'
@@ -198,7 +199,8 @@ def count_needed_for_sensitivity(sensitivity: float, confidence: float = 0.95) -
   """How many minority scores a sensitivity takes: 29 for 0.9 at 0.95."""
   check_share('sensitivity', sensitivity)
   check_share('confidence', confidence)
-  return math.ceil(math.log(1 - confidence) / math.log(sensitivity))
+  missed = 1 - _exactly(confidence)
+  return math.ceil(math.log(missed) / math.log(sensitivity))
 
 
 def minimum_cost(
@@ -300,6 +302,6 @@ def _exactly(share: float) -> Fraction:
   return Fraction(repr(float(share)))
 
 
-def _floor(share: float) -> float:
-  """Three digits, never rounded up to more than can be had."""
-  return math.floor(share * 1000) / 1000
+def _floor(share: float | Fraction, digits: int = 3) -> float:
+  """So many digits, never rounded up to more than can be had."""
+  return math.floor(share * 10**digits) / 10**digits

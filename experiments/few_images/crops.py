@@ -1,4 +1,4 @@
-"""Whether crops of the minority images help to decide, on pairs that are in no table.
+"""Whether crops of the minority images help to decide, on stand-ins for the tables' pairs.
 
   python -m experiments.few_images.crops --features_dir=DIR --data_dir=TFDS
 

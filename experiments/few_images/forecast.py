@@ -2,9 +2,9 @@
 
   python -m experiments.few_images.forecast --features_dir=DIR
 
-Training images only, and no pair of the tables but the X-rays: pairs of CIFAR-10 and
-CIFAR-100 classes and of digits, which the forecast was fitted to, and the X-rays both ways
-round, which only had a say in what it was fitted to. Of each pair most majority images are
+Training images only: pairs of CIFAR-10 and CIFAR-100 classes and of digits, which the
+forecast was fitted to, and the X-rays both ways round, which only had a say in what it was
+fitted to. Of the tables' pairs the X-rays and CIFAR-100 0/1 are among them. Of each pair most majority images are
 fitted on; on the rest and on minority images in no draw, F1 is measured at 5 % false
 alarms, at the cut that expects the highest F1 under the forecast, and at the best cut.
 """

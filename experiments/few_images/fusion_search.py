@@ -1,4 +1,4 @@
-"""The weight of the regression in `fusion`, on pairs that are in no table.
+"""The weight of the regression in `fusion`, on stand-ins for the tables' pairs.
 
   python -m experiments.few_images.fusion_search --features_dir=DIR
 

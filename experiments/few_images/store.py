@@ -13,8 +13,8 @@ from egan_jax.feature_extractor import FeatureExtractor
 
 CHUNK = 250
 MINORITY = 2000
-# In no table, to choose constants on. Of each data set: pairs of a minority and a
-# majority, and majority images to fit.
+# To choose constants on; of the tables' pairs CIFAR-100 0/1 is among them. Of each data
+# set: pairs of a minority and a majority, and majority images to fit.
 STAND_INS = {
   'cifar100': (tuple(itertools.permutations(range(5), 2)), 300),
   'cifar10': (((0, 3), (1, 3), (2, 1), (3, 1)), 4000),

@@ -46,7 +46,7 @@ class TestTargetSpecificity:
     assert specificity - error <= got.mean() <= specificity + 1 / (n + 1) + error
     assert stats.kstest(got, distribution.cdf).pvalue > 1e-3
     # The quantile in the promise.
-    low = f'{distribution.ppf(0.05):.4f}'
+    low = str(math.floor(distribution.ppf(0.05) * 1e4) / 1e4)
     assert low in target_specificity(rng.random(n), specificity).promise
     assert np.mean(got >= float(low)) == pytest.approx(0.95, abs=0.02)
 
@@ -60,6 +60,10 @@ class TestTargetSpecificity:
       got.append(np.mean(~threshold.calls_minority(new)))
     assert np.mean(got) >= 0.9
     assert not target_specificity(np.zeros(50), 0.9).calls_minority([0.0]).any()
+
+  def test_a_promise_is_not_rounded_up(self):
+    promise = target_specificity(np.arange(20), 0.95).promise
+    assert 'probability 0.9523 or more' in promise  # 20 / 21
 
   @pytest.mark.parametrize(
     'specificity, needed', [(0.95, 19), (0.9, 9), (0.5, 1), (0.99, 99), (0.999, 999)]
@@ -123,7 +127,7 @@ class TestTargetSensitivity:
       # Just below the limit of k of n, and with k of them below the cut.
       threshold = target_sensitivity(scores, limit * (1 - 1e-9))
       assert threshold.calls_minority(scores).sum() == k
-      assert f'{limit:.4f}' in threshold.promise
+      assert f'probability {math.floor(limit * 1e4) / 1e4} or' in threshold.promise
 
   @pytest.mark.parametrize(
     'sensitivity, confidence, needed',
@@ -139,6 +143,9 @@ class TestTargetSensitivity:
     offered = float(str(raised.value).split('at most ')[1].split(',')[0])
     assert offered == pytest.approx((1 - confidence) ** (1 / (needed - 1)), abs=1e-3)
     target_sensitivity(np.arange(needed - 1), offered, confidence)
+
+  def test_a_number_is_what_was_written_and_not_the_nearest_double(self):
+    assert count_needed_for_sensitivity(0.1, 0.9) == 1  # though 1 - 0.9 < 0.1
 
   @pytest.mark.parametrize('dtype', [np.float32, np.float64, np.int64])
   def test_the_cut_is_above_its_score_in_the_scores_own_precision(self, dtype):

@@ -29,7 +29,7 @@ def test_draws_side_by_side_are_one_by_one(name):
   for scorer, draw in zip(
     rival.fit_draws(majority, minority, (0, 1, 2)), minority, strict=True
   ):
-    alone = getattr(plda, name)(majority, draw, class_directions=DIRECTIONS)
+    alone = plda.rival(name, DIRECTIONS).fit(majority, draw)
     np.testing.assert_allclose(
       scorer.scores(images), alone.scores(images), rtol=1e-5, atol=1e-5
     )

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from egan_jax import run_files
 from egan_jax.reporting.tables import to_markdown
+from experiments.epoch_rules import report as epoch_report
 from experiments.few_images import tables as few_images_tables
 from experiments.paper import (
-  epoch_report,
   figures,
   paper_tables,
   plots,

@@ -9,9 +9,9 @@ import pytest
 
 from egan_jax import rivals
 from egan_jax.data import sources
-from egan_jax.evaluation import epoch_choice, thresholds
-from experiments import epoch_rules
-from experiments.paper import epoch_report
+from egan_jax.evaluation import thresholds
+from experiments.epoch_rules import games, report
+from experiments.epoch_rules.rules import RULES
 from tests.experiments.stored_runs import ENVIRONMENT
 
 NUM_EPOCHS = 3
@@ -30,8 +30,8 @@ def played(monkeypatch, tiny_registered):
     return dataclasses.replace(images, test_is_minority=_HIDDEN)
 
   monkeypatch.setattr(sources, 'load', hide_labels)
-  arrays = epoch_rules.play(
-    dataclasses.replace(epoch_rules.SETTINGS['digits'], image_size=16),
+  arrays = games.play(
+    dataclasses.replace(games.SETTINGS['digits'], image_size=16),
     '',
     seed=0,
     num_epochs=NUM_EPOCHS,
@@ -70,23 +70,23 @@ def test_no_test_label_reaches_an_epoch_or_a_threshold(played, tmp_path, monkeyp
   def judge(name, labels):
     cuts.clear()
     path = write(tmp_path / name, {**arrays, 'is_minority': labels})
-    judged = epoch_report.judge('digits', 80, 128, {0: path})
+    judged = report.judge('digits', 80, 128, {0: path})
     return judged['rules'], tuple(cuts)
 
   shuffled = np.random.default_rng(0).permutation(labels)
-  report, chosen = judge('true', labels)
+  judged, chosen = judge('true', labels)
   other, chosen_otherwise = judge('shuffled', shuffled)
   assert chosen == chosen_otherwise
-  for name in report:
-    assert report[name]['epoch'] == other[name]['epoch']
-  assert report['last']['zero']['auroc'] != other['last']['zero']['auroc']
+  for name in judged:
+    assert judged[name]['epoch'] == other[name]['epoch']
+  assert judged['last']['zero']['auroc'] != other['last']['zero']['auroc']
 
   # And the oracle is never worse than what rules make of the same scores.
-  oracle = next(values for name, values in report.items() if name.startswith('oracle'))
-  for rule in epoch_choice.RULES:
-    for threshold, fields in epoch_report.FIELDS.items():
+  oracle = next(values for name, values in judged.items() if name.startswith('oracle'))
+  for rule in RULES:
+    for threshold, fields in report.FIELDS.items():
       for field in fields:
-        best, ours = (values[threshold][field] for values in (oracle, report[rule]))
+        best, ours = (values[threshold][field] for values in (oracle, judged[rule]))
         assert (np.array(best) >= np.array(ours)).all()
 
 
@@ -125,14 +125,14 @@ def judged(tmp_path):
     'seconds': np.array(2.0),
     'environment': np.array(json.dumps(ENVIRONMENT)),
   }
-  return epoch_report.judge('noise', 24, 8, {0: write(tmp_path, arrays)})
+  return report.judge('noise', 24, 8, {0: write(tmp_path, arrays)})
 
 
 def test_the_report_is_written_and_names_every_rule(judged, tmp_path, monkeypatch):
-  monkeypatch.setattr(epoch_report, 'RESULTS', tmp_path)
-  epoch_report.write({'settings': {'noise': judged}})
+  monkeypatch.setattr(report, 'RESULTS', tmp_path)
+  report.write({'settings': {'noise': judged}})
   text = (tmp_path / 'epoch_rules.md').read_text()
-  for rule in epoch_choice.RULES:
+  for rule in RULES:
     assert f'| {rule.replace("_", " ")} |' in text
     assert f'| running average, {rule.replace("_", " ")} |' in text
   assert '5 games (seeds 0, five folds each) of 4 epochs, 2 s on 2 cores of P' in text
@@ -146,10 +146,10 @@ def test_the_report_is_written_and_names_every_rule(judged, tmp_path, monkeypatc
 def test_data_sets_stand_side_by_side_and_survive_being_stored(
   judged, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(epoch_report, 'RESULTS', tmp_path)
+  monkeypatch.setattr(report, 'RESULTS', tmp_path)
   other = {**judged, 'title': 'other noise'}
   result = {'settings': {'noise': judged, 'other': other}}
-  epoch_report.write(result)
+  report.write(result)
   text = (tmp_path / 'epoch_rules.md').read_text()
   for title in ('AUROC', 'Balanced accuracy at 0', 'Balanced accuracy at held-out 95%'):
     assert f'| {title}: rule | noise | other noise |' in text
@@ -157,11 +157,11 @@ def test_data_sets_stand_side_by_side_and_survive_being_stored(
   cell = f'{np.mean(last):.3f} ± {np.std(last, ddof=1):.3f}'
   assert f'| last | {cell} | {cell} |' in text
   # A report of nothing new says the same of what was reported before.
-  epoch_report.write({'settings': epoch_report.read()})
+  report.write({'settings': report.read()})
   assert (tmp_path / 'epoch_rules.md').read_text() == text
 
 
 def test_games_are_found_by_seed(tmp_path):
   for name in ('digits_3_seed0', 'digits_3_seed12', 'digits_30_seed1', 'bird_3_seed2'):
     (tmp_path / f'epoch_rules_{name}.npz').touch()
-  assert sorted(epoch_rules.find_games(tmp_path, 'digits', 3)) == [0, 12]
+  assert sorted(games.find_games(tmp_path, 'digits', 3)) == [0, 12]

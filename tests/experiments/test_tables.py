@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from egan_jax import rivals
+from experiments.epoch_rules import report as epoch_report
 from experiments.paper import (
-  epoch_report,
   figures,
   paper_figures,
   paper_tables,

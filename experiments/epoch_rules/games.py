@@ -1,40 +1,23 @@
-"""Which epoch to use: rules that read training images only, compared on real games.
-
-  python -m experiments.epoch_rules --setting=airplane --data_dir=DATA_DIR --runs=DIR
-  python -m experiments.epoch_rules --setting=digits --runs=DIR
-  python -m experiments.epoch_rules --report --runs=DIR
-
-Each game holds a fifth of its majority and of its minority images back. After every
-epoch the discriminator and a running average of its parameters score these and the
-test images; the scores go to DIR, one file per setting and seed, and a game whose
-file is there is not played again. The report judges every rule of
-`egan_jax.evaluation.epoch_choice` on all games that are there; of a setting without
-any, what was reported before stays.
-"""
+"""Games that hold a fifth of their images back, and their scores epoch by epoch."""
 
 import dataclasses
 import functools
-import io
 import json
-import sys
 import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 from tqdm import tqdm
 
-from egan_jax import backbones, command_line, environment, run_files, steps
+from egan_jax import backbones, environment, steps
 from egan_jax import state as egan_state
 from egan_jax.backbones.trunk import fit_chunk
 from egan_jax.data import sources
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.data.draws import draw
-from egan_jax.errors import UserError
 from egan_jax.evaluation.epoch_choice import NUM_FED_SCORED
-from experiments.paper import epoch_report
 
 NUM_FOLDS = 5
 HELD_BACK = 0.2  # of either class
@@ -77,15 +60,6 @@ SETTINGS = {
   ),
   'digits': Setting('digits', (8, 3), (5, 100), 'digits 8 / 3, 1:20'),
 }
-
-_SETTING = flags.DEFINE_enum('setting', None, list(SETTINGS), 'The games to play.')
-_DATA_DIR = flags.DEFINE_string(
-  'data_dir', '', "TFDS's data folder, or that of the X-rays; digits do without."
-)
-_RUNS = flags.DEFINE_string('runs', None, 'Folder of the scores.')
-_SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'A seed: five folds.')
-_NUM_EPOCHS = flags.DEFINE_integer('num_epochs', 100, 'Of each game.', lower_bound=2)
-_REPORT = flags.DEFINE_bool('report', False, 'Play nothing; judge what was played.')
 
 
 def play(
@@ -225,45 +199,3 @@ def find_games(runs: Path, name: str, num_epochs: int) -> dict[int, Path]:
     int(path.stem.removeprefix(prefix)): path
     for path in sorted(runs.glob(f'{prefix}*.npz'))
   }
-
-
-def main() -> None:
-  """Plays what is missing, or reports."""
-  runs = Path(_RUNS.value)
-  if _REPORT.value:
-    _report(runs)
-    return
-  if _SETTING.value is None:
-    raise UserError('--setting is missing; or --report what was played')
-  for seed in map(int, _SEEDS.value):
-    if seed in find_games(runs, _SETTING.value, _NUM_EPOCHS.value):
-      continue
-    scores = play(SETTINGS[_SETTING.value], _DATA_DIR.value, seed, _NUM_EPOCHS.value)
-    buffer = io.BytesIO()
-    np.savez(buffer, **scores)
-    name = f'epoch_rules_{_SETTING.value}_{_NUM_EPOCHS.value}_seed{seed}.npz'
-    run_files.write_bytes(runs / name, buffer.getvalue())
-    print(f'{runs / name}: {float(scores["seconds"]):.0f} s', file=sys.stderr)
-
-
-def _report(runs: Path) -> None:
-  before, settings = epoch_report.read(), {}
-  for name, setting in SETTINGS.items():
-    games = find_games(runs, name, _NUM_EPOCHS.value)
-    if games:
-      settings[name] = epoch_report.judge(
-        setting.title, setting.num_fed[1], BATCH_SIZE, games
-      )
-    elif name in before:
-      settings[name] = before[name]
-  epoch_report.write(
-    {
-      'held_back': HELD_BACK,
-      'decay': DECAY,
-      'settings': settings,
-    }
-  )
-
-
-if __name__ == '__main__':
-  command_line.run(main, required=(_RUNS,))

@@ -8,9 +8,10 @@ import numpy as np
 from scipy import stats
 
 from egan_jax import run_files
-from egan_jax.evaluation import epoch_choice, metrics, thresholds
+from egan_jax.evaluation import metrics, thresholds
 from egan_jax.reporting import plotting
 from egan_jax.reporting.tables import to_markdown
+from experiments.epoch_rules.rules import RULES, describe_epoch
 from experiments.paper import rendering
 
 RESULTS = Path(__file__).parents[1] / 'results'
@@ -42,7 +43,7 @@ def judge(
     title: of the setting.
     num_majority: majority images the games were fed with.
     batch_size: of them per update.
-    games: the file of each seed, as `experiments.epoch_rules.play` made it.
+    games: the file of each seed, as `games.play` made it.
 
   Returns:
     By rule the values `[games]` per threshold and metric and the chosen epochs; the
@@ -84,9 +85,9 @@ def describe_records(
   fed_majority: np.ndarray,
   steps_per_epoch: int,
 ) -> list[dict]:
-  """Records of `epoch_choice` from scores `[epochs, images]` of one game."""
+  """Records of `rules` from scores `[epochs, images]` of one game."""
   return [
-    epoch_choice.describe_epoch(
+    describe_epoch(
       index + 1,
       (index + 1) * steps_per_epoch,
       held_out[index],
@@ -110,8 +111,8 @@ def _judge_game(
       for name in ('held_out', 'test', 'left_out', 'fed_minority', 'fed_majority')
     )
     records = describe_records(held_out, *others, steps_per_epoch)
-    for rule in epoch_choice.RULES:
-      epoch = epoch_choice.choose(rule, records)
+    for rule, choose in RULES.items():
+      epoch = choose(records)
       judged[prefix + rule] = {
         'epoch': epoch,
         **_evaluate(held_out[epoch - 1], test[epoch - 1], is_minority),
@@ -238,7 +239,7 @@ def render(result: dict) -> str:
 
 def _list_rules() -> list[str]:
   """Names in the order of the tables; JSON keeps none."""
-  return [*(prefix + r for prefix in PREFIXES for r in epoch_choice.RULES), _ORACLE]
+  return [*(prefix + r for prefix in PREFIXES for r in RULES), _ORACLE]
 
 
 def _describe(setting: dict, name: str, threshold: str, field: str) -> str:

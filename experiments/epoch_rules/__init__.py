@@ -1,0 +1,1 @@
+"""Which epoch of a game to use: rules that read training images only."""

@@ -50,7 +50,11 @@ def write_run(folder, seed, cell=CELL, **changes):
 def make_rivals(seed):
   rng = np.random.default_rng(seed)
   result = {}
-  for name, skill in (('always_minority', 0), ('weak', 0.2), ('strong', 3)):
+  for name, skill in (
+    ('always_minority', 0),
+    ('mahalanobis', 0.2),
+    ('nearest_class_mean', 3),
+  ):
     is_minority = np.arange(40) < 20
     rows = [
       metrics.evaluate_scores(rng.normal(size=40) - skill * is_minority, is_minority)

@@ -102,7 +102,7 @@ def test_merging_keeps_the_seeds_of_both(measured):
 
 
 def test_merging_keeps_the_rivals_of_both(measured):
-  of_seed = {'strong': 'old', 'fine_tuned': 'old'}
+  of_seed = {'nearest_class_mean': 'old', 'fine_tuned': 'old'}
   old = {**measured, 'rivals': {'0': of_seed, '5': of_seed}}
   united = store.merge({'a': old}, {'a': measured})['a']['rivals']
   assert united['0'] == {**of_seed, **measured['rivals']['0']}

@@ -93,7 +93,7 @@ def test_lines_name_their_protocol_and_pool_games(measured):
   assert list(lines) == [
     summaries.ORACLE,
     summaries.HONEST,
-    'best rival of 2: strong',
+    'best rival of 2: nearest_class_mean',
     summaries.FLOOR,
   ]
   assert len(lines[summaries.ORACLE]['f1']) == 2  # a seed each
@@ -102,26 +102,26 @@ def test_lines_name_their_protocol_and_pool_games(measured):
   assert lines[summaries.FLOOR]['f1'] == [pytest.approx(2 / 3)]
 
 
-def test_games_that_did_not_decide_have_no_honest_line(measured):
-  del measured['runs']['1']['honest']
-  assert len(summaries.summarise(measured)[summaries.HONEST]['f1']) == 5
-  assert '; honest line: seed 0;' in table_rows.describe_runs(measured)
-  del measured['runs']['0']['honest']
-  assert summaries.HONEST not in summaries.summarise(measured)
-  assert summaries.count_test_images(measured) == (20, 20)
-  _, rows = next(iter(paper_tables.ratios({'a': measured}).sections.values()))
-  row = next(row for row in rows if row[:2] == ['1:500', summaries.HONEST])
-  assert row[2:] == ['not measured'] * 6
-  table_rows.count_rows(measured, (20, 20))
+def test_stored_rivals_of_a_kind_have_the_same_draws():
+  for name, cell in store.read_cells().items():
+    for kind in (rivals.FEATURES, rivals.BOUNDARY):
+      seeds = {
+        rival: [seed for seed, table in cell['rivals'].items() if rival in table]
+        for rival in rivals.names()
+        if rivals.get(rival).reads == kind
+      }
+      drawn = {tuple(found) for found in seeds.values() if found}
+      assert len(drawn) <= 1, (name, seeds)
 
 
 def test_rivals_that_were_not_measured_are_named(measured):
   for table in measured['rivals'].values():
-    table['fusion'] = table['weak']
+    table['fusion'] = table['mahalanobis']
   heading = table_rows.describe_setting(measured)
   _, rows = paper_tables.rival_sections({'a': measured})[heading]
   named = {ratio: [r[1] for r in rows if r[0] == ratio] for ratio in ('1:500', '1:50')}
-  missing = [n for n in rivals.names() if n not in ('always_minority', 'fusion')]
+  measured_names = {*measured['rivals']['0']}
+  missing = [n for n in rivals.names() if n not in measured_names]
   assert named['1:500'][-1] == ', '.join(missing)
   assert named['1:50'] == ['all']
   assert rows[-1][2:] == ['not measured'] * 8
@@ -129,7 +129,10 @@ def test_rivals_that_were_not_measured_are_named(measured):
 
 def test_a_rival_at_0_says_so_and_is_the_best_only_if_it_decides_there(measured):
   for table in measured['rivals'].values():
-    table |= {'fusion': table.pop('strong'), 'fine_tuned': table.pop('weak')}
+    table |= {
+      'fusion': table.pop('nearest_class_mean'),
+      'fine_tuned': table.pop('mahalanobis'),
+    }
     for values in table.values():
       values['rule'] = 'zero'
   assert 'best rival of 1: fine_tuned (at 0)' in summaries.summarise(measured)
@@ -220,7 +223,7 @@ def test_the_page_is_made_of_what_is_stored(measured, tmp_path, monkeypatch):
   writing.write_page(results, tmp_path / 'results.md')
   text = (tmp_path / 'results.md').read_text()
   assert measured['command'] in text
-  assert '| 1:500 | strong |' in text
+  assert '| 1:500 | nearest_class_mean |' in text
   assert 'experiments/results/table5.png' in text
   assert str(tmp_path) not in text  # no path of the machine
   f1 = np.concatenate([run['honest']['f1'] for run in measured['runs'].values()])

@@ -51,7 +51,7 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
 
   def __init__(
     self,
-    method: str = 'plda_knn',
+    method: str = 'fusion',
     *,
     minority_label: Any = None,
     backbone: str = 'EfficientNetLite0',

@@ -1,7 +1,7 @@
 """One run, top to bottom: data, method, decisions, evaluation, what it leaves.
 
-Everything below this file and `game.py` takes the arrays and scalars it needs;
-configs stop here.
+It hands the config to its stages, `game` with `game_setup`, `outcome` and `results`;
+everything below these takes the arrays and scalars it needs.
 """
 
 import functools

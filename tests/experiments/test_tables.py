@@ -13,6 +13,7 @@ from experiments.paper import (
   figures,
   paper_figures,
   paper_tables,
+  store,
   summaries,
   table_rows,
   writing,

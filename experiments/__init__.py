@@ -1,0 +1,1 @@
+"""What was run and measured with egan_jax; nothing in the package imports it."""

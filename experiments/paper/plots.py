@@ -7,8 +7,19 @@ import numpy as np
 
 from egan_jax.reporting import plotting
 
-_COLORS = (plotting.INK, plotting.MINORITY, plotting.MAJORITY, plotting.GREEN)
-_MARKERS = 'Dos^'
+# Color and marker of a series by how its name starts: the same in every picture.
+_STYLES = {
+  'paper': (plotting.INK, 'D'),
+  'eGAN, paper protocol': (plotting.MINORITY, 'o'),
+  'eGAN, oracle': (plotting.MINORITY, 'o'),
+  'eGAN, honest': (plotting.MAJORITY, 's'),
+  'best rival': (plotting.GREEN, '^'),
+  'always minority': (plotting.PURPLE, 'v'),
+}
+_CURVE_COLORS = (
+  *(plotting.MINORITY, plotting.MAJORITY, plotting.GREEN),
+  *(plotting.PURPLE, plotting.SKY, plotting.INK),
+)
 
 
 def draw_dots(
@@ -25,7 +36,7 @@ def draw_dots(
     path: of the PNG.
     title: what it shows.
     subtitle: how it was chosen.
-    groups: by group and series, the values.
+    groups: by group and series, the values; a series is called as in `_STYLES`.
     axis: name of the values, in [0, 1].
     floor: where "always minority" is.
   """
@@ -36,12 +47,15 @@ def draw_dots(
   for row, series in enumerate(groups.values()):
     for index, name in enumerate(names):
       if len(values := series.get(name, ())):
+        color, marker = next(
+          s for start, s in _STYLES.items() if name.startswith(start)
+        )
         axes.errorbar(
           np.mean(values),
           row - 0.4 + (index + 0.5) * step,
           xerr=np.std(values, ddof=1) if len(values) > 1 else None,
-          fmt=_MARKERS[index % len(_MARKERS)],
-          color=_COLORS[index % len(_COLORS)],
+          fmt=marker,
+          color=color,
           label=name if row == _first_row(groups, name) else None,
           markersize=6,
           capsize=2.5,
@@ -87,13 +101,11 @@ def draw_curves(
     floor: where "always minority" is.
     top: of the axis; by default as high as the values.
   """
-  colors = (*_COLORS[1:], plotting.PURPLE, plotting.SKY, plotting.INK)
   axes = plotting.new_axes(title, subtitle)
   for index, (name, values) in enumerate(curves.items()):
-    style = '-' if index < len(colors) else '--'
-    plotting.draw_line(
-      axes, np.asarray(values), colors[index % len(colors)], name, style
-    )
+    style = '-' if index < len(_CURVE_COLORS) else '--'
+    color = _CURVE_COLORS[index % len(_CURVE_COLORS)]
+    plotting.draw_line(axes, np.asarray(values), color, name, style)
   if floor is not None:
     axes.axhline(
       floor,

@@ -211,7 +211,8 @@ def _play(
     for activations in (minority, majority)
   ]
   records, deciding = [], None
-  for epoch in tqdm(range(training.num_epochs), unit='epoch', disable=None):
+  epochs = range(1, training.num_epochs + 1)
+  for epoch in tqdm(epochs, unit='epoch', disable=None):
     game, terms = _train_epoch(
       game,
       player.trunk,
@@ -223,7 +224,7 @@ def _play(
     )
     if not np.isfinite(jax.tree.leaves(jax.device_get(terms))).all():
       raise UserError(
-        f'a loss is not finite in epoch {epoch + 1}: try a lower learning_rate'
+        f'a loss is not finite in epoch {epoch}: try a lower learning_rate'
       )
     scorer = scorers.from_discriminator(game.discriminator, player)
     auroc = epoch_choice.compute_auroc(*map(scorer.scores, fed))

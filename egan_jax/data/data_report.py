@@ -11,6 +11,12 @@ import numpy as np
 from egan_jax.data.image_files import ImageFacts
 from egan_jax.errors import UserError
 
+# Kinds of duplicates and what they mean.
+DUPLICATES = {
+  'within_train': 'identical in training',
+  'across_classes': 'identical under both labels',
+  'across_train_and_test': 'identical in train and test (leaks)',
+}
 _TOLERATED = 0.01  # the share of unreadable files that a run survives
 _MAX_EXAMPLES = 10  # groups of duplicates listed, and names in each
 
@@ -202,13 +208,8 @@ def _describe_counts(report: Mapping[str, Any]) -> list[str]:
 
 
 def _describe_duplicates(duplicates: Mapping[str, Any]) -> list[str]:
-  kinds = {
-    'within_train': 'identical in training',
-    'across_classes': 'identical under both labels',
-    'across_train_and_test': 'identical in train and test: leaks',
-  }
   lines = []
-  for kind, meaning in kinds.items():
+  for kind, meaning in DUPLICATES.items():
     found = duplicates[kind]
     if found['groups']:
       example = ' = '.join(found['examples'][0])

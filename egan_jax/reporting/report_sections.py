@@ -11,6 +11,7 @@ from typing import Any
 from egan_jax import config as egan_config
 from egan_jax import workdir
 from egan_jax.bundle import files
+from egan_jax.data.data_report import DUPLICATES
 from egan_jax.evaluation.calibration import Calibration
 from egan_jax.reporting.finished_run import FinishedRun, format_score, name_metric
 from egan_jax.reporting.report_results import (
@@ -21,11 +22,6 @@ from egan_jax.reporting.report_results import (
 )
 
 _SHOWN_OF_LIST = 50
-_DUPLICATES = {
-  'within_train': 'identical in training',
-  'across_classes': 'identical under both labels',
-  'across_train_and_test': 'identical in train and test (leaks)',
-}
 _RIVAL_METRICS = ('f1', 'balanced_accuracy', 'recall', 'specificity', 'auroc')
 
 
@@ -117,7 +113,7 @@ def make_data(run: FinishedRun) -> dict | None:
     rows.append((side, f'{low} to {high} px, median {middle}'))
   rows.append(('modes', _pairs(report['modes'])))
   lists = []
-  for kind, meaning in _DUPLICATES.items():
+  for kind, meaning in DUPLICATES.items():
     found = report['duplicates'][kind]
     rows.append((meaning, f'{found["images"]:,} images' if found['images'] else 'none'))
     if found['examples']:

@@ -81,7 +81,7 @@ def test_text():
     'modes: 8 RGB, 1 L',
     '2 images identical in training, such as c = d',
     '2 images identical under both labels, such as a = b',
-    '2 images identical in train and test: leaks, such as e = f',
+    '2 images identical in train and test (leaks), such as e = f',
     '1 unreadable, left out:\n    x.png is empty',
     'files ignored: 3 hidden',
   ):

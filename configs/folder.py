@@ -32,6 +32,8 @@ def get_config(preset: str = 'default'):
     raise UserError(f'preset {preset!r}: choose one of {", ".join(PRESETS)}')
   config = egan_config.default()
   config.dataset = 'folder'
+  # Anew, so that a class may be called 1e3: of text, and not of any type.
+  del config.minority_class, config.majority_class
   config.minority_class = ''
   config.majority_class = ''
   config.num_minority = 0

@@ -1,5 +1,7 @@
 """What the commands of the package share: flags in, one line for bad input out."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 
@@ -7,6 +9,18 @@ from absl import app, flags, logging
 
 from egan_jax import compilation_cache
 from egan_jax.errors import UserError
+
+
+class _PathParser(flags.ArgumentParser):
+  """A shell leaves the `~` of `--flag=~/x` to the command."""
+
+  def parse(self, argument: str) -> str:
+    return os.path.expanduser(argument)
+
+
+def define_path(name: str, help_text: str) -> flags.FlagHolder:
+  """A flag for a file or folder, None by default."""
+  return flags.DEFINE(_PathParser(), name, None, help_text)
 
 
 def parse_flags(arguments: list[str]) -> list[str]:
@@ -28,6 +42,8 @@ def run(
   takes_arguments: bool = False,
 ) -> None:
   """Parses flags and runs a command; bad input ends in one line and exit status 1.
+
+  An interrupt (Ctrl-C) ends in one word and exit status 130.
 
   Args:
     main: the command. Reads its flags itself.
@@ -56,3 +72,6 @@ def run(
     app.run(check_and_run, flags_parser=parse_flags)
   except UserError as error:
     sys.exit(f'error: {error}')
+  except KeyboardInterrupt:
+    print('\ninterrupted', file=sys.stderr)
+    sys.exit(128 + signal.SIGINT)

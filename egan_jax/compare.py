@@ -9,8 +9,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-
 from egan_jax import command_line, run_files
 from egan_jax.errors import UserError
 from egan_jax.reporting import finished_run, plotting, tables
@@ -197,7 +195,7 @@ def _show(value: object) -> str:
 
 def run_command() -> None:
   """The command; its flag is defined here, not in whoever imports this module."""
-  output = flags.DEFINE_string('output', None, 'Folder for compare.md and compare.png.')
+  output = command_line.define_path('output', 'Folder for compare.md and compare.png.')
 
   def main(folders: list[str]) -> None:
     runs = read_runs(folders)

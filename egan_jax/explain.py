@@ -24,7 +24,7 @@ from egan_jax.reporting.explanation_figure import draw_explanation
 
 NUM_NEAREST = 3
 
-_LONGEST_STEM = 80
+_LONGEST_STEM = 150  # bytes
 _LARGEST_RATIO = 1e6
 
 
@@ -93,7 +93,8 @@ def explain(
     if isinstance(image, UnreadableImageError):
       written.append(None)
       continue
-    panel = folder / f'{number:05d}_{Path(path).stem[:_LONGEST_STEM]}.png'
+    stem = os.fsencode(Path(path).stem)[:_LONGEST_STEM].decode(errors='ignore')
+    panel = folder / f'{number:05d}_{stem}.png'
     explanation = explain_image(model, image)
     try:
       draw_explanation(

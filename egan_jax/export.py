@@ -23,7 +23,7 @@ from PIL import Image
 from egan_jax import bundle as model_bundle
 from egan_jax import command_line, onnx_model, run_files
 from egan_jax.backbones.preprocessing import to_unit_range
-from egan_jax.bundle import Bundle
+from egan_jax.bundle import Bundle, files
 from egan_jax.errors import UserError
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
@@ -76,6 +76,7 @@ def export(
   output = Path(output)
   if output.is_dir():
     raise UserError(f'{output} is a folder: give the file to write')
+  run_files.check_no_input(output, files.find(model).iterdir())
   bundle = model_bundle.load(model)
   serialize, load = FORMATS[file_format]
   data = serialize(bundle)
@@ -206,9 +207,9 @@ def compare(function: Function, bundle: Bundle, images: np.ndarray) -> Agreement
 
 def run_command() -> None:
   """The command; its flags are defined here, not in whoever imports this module."""
-  model = flags.DEFINE_string('model', None, "A run's workdir, or a model's folder.")
+  model = command_line.define_path('model', "A run's workdir, or a model's folder.")
   file_format = flags.DEFINE_string('format', None, f'{" or ".join(FORMATS)}.')
-  output = flags.DEFINE_string('output', None, 'The file to write.')
+  output = command_line.define_path('output', 'The file to write.')
 
   def main() -> None:
     agreement = export(model.value, file_format.value, output.value)

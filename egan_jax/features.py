@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from egan_jax import backbones, command_line, feature_extractor, run_files
+from egan_jax import backbones, command_line, feature_extractor, pretrained, run_files
 from egan_jax.data.batches import Images
 from egan_jax.data.image_files import decode, find_images, read_size
 from egan_jax.errors import UserError
@@ -81,7 +81,9 @@ def extract(
   if batch_size < 1:
     raise UserError(f'batch_size={batch_size}: it must be at least 1')
   size = image_size or images.shape[1]
-  extractor = feature_extractor.make((name,), weights, size, preprocess)
+  extractor = feature_extractor.make(
+    (name,), weights, size, preprocess, pretrained.load
+  )
   return feature_extractor.run(extractor, images, batch_size)
 
 
@@ -131,6 +133,8 @@ def extract_to_file(
   if output.is_dir():
     raise UserError(f'{output} is a folder: give the file to write')
   images, paths = _open_images(Path(source), image_size)
+  read = (Path(source) / name for name in paths.get('paths', ()))
+  run_files.check_no_input(output, [source, *read])
   features = extract(name, images, weights, image_size, preprocess, batch_size)
   file = io.BytesIO()
   np.savez(file, features=features, **paths)
@@ -165,8 +169,8 @@ def _open_images(
 def run_command() -> None:
   """The command; its flags are defined here, not in whoever imports this module."""
   backbone = flags.DEFINE_string('backbone', None, f'{", ".join(backbones.names())}.')
-  images = flags.DEFINE_string('images', None, 'A .npy file or a folder of images.')
-  output = flags.DEFINE_string('output', None, 'The .npz file to write.')
+  images = command_line.define_path('images', 'A .npy file or a folder of images.')
+  output = command_line.define_path('output', 'The .npz file to write.')
   weights = flags.DEFINE_string('weights', 'imagenet', "'imagenet', 'none' or a path.")
   image_size = flags.DEFINE_integer(
     'image_size', None, 'Side of the images the backbone sees; default: their own.'

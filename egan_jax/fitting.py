@@ -13,6 +13,7 @@ from egan_jax.backbones.trunk import Trunk, fit_chunk
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.errors import UserError
 from egan_jax.evaluation import epoch_choice
+from egan_jax.evaluation.checks import check_share
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.rivals import Decision, HeadTraining, ThresholdRule
 from egan_jax.scorers import FEATURES, Scorer
@@ -125,8 +126,10 @@ def fit_images(
     seed: of all that is drawn.
 
   Raises:
-    UserError: no such method, backbone or weights, or a loss or score is not finite.
+    UserError: no such method, backbone or weights, a number out of its range, or a loss
+      or score that is not finite.
   """
+  _check_numbers(network, training, held_out_share)
   if reads_features(method):
     names = feature_extractor.split_names(network.backbone)
     front = feature_extractor.make(
@@ -152,6 +155,22 @@ def fit_images(
   if method == EGAN:
     return player.trunk, _decide_game(*classes, *options)
   return player.trunk, _decide_head(method, *classes, *options)
+
+
+def _check_numbers(network: Network, training: Training, held_out_share: float):
+  counts = {
+    'image_size': network.image_size,
+    'num_epochs': training.num_epochs,
+    'batch_size': training.batch_size,
+  }
+  for name, value in counts.items():
+    if value < 1:
+      raise UserError(f'{name}={value}: it must be at least 1')
+  if not 0 < training.learning_rate < np.inf:
+    raise UserError('learning_rate must be positive and finite')
+  if not 0 <= training.dropout_rate < 1:
+    raise UserError('dropout_rate must be in [0, 1)')
+  check_share('held_out_share', held_out_share)
 
 
 def _decide_head(

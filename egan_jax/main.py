@@ -18,11 +18,11 @@ _CONFIG = config_flags.DEFINE_config_file(
   'A file of configs/, with its argument after a colon.',
   lock_config=True,
 )
-_WORKDIR = flags.DEFINE_string(
-  'workdir', None, 'Folder for all that the run writes; a stopped run resumes there.'
+_WORKDIR = command_line.define_path(
+  'workdir', 'Folder for all that the run writes; a stopped run resumes there.'
 )
-_PROFILE = flags.DEFINE_string(
-  'profile', None, 'Folder for a jax.profiler trace of one epoch (docs/speed.md).'
+_PROFILE = command_line.define_path(
+  'profile', 'Folder for a jax.profiler trace of one epoch (docs/speed.md).'
 )
 _DISTRIBUTED = flags.DEFINE_bool(
   'distributed',

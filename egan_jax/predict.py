@@ -24,7 +24,7 @@ from absl import flags
 from tqdm import tqdm
 
 from egan_jax import bundle as model_bundle
-from egan_jax import command_line
+from egan_jax import command_line, run_files
 from egan_jax.data import image_files
 from egan_jax.errors import UserError
 from egan_jax.predictor import (
@@ -141,11 +141,11 @@ def _describe_cuts(predictor: Predictor) -> str:
 
 def run_command() -> None:
   """The command; its flags are defined here, not in whoever imports this module."""
-  model = flags.DEFINE_string('model', None, "A model's folder or a run's workdir.")
-  images = flags.DEFINE_string(
-    'images', None, 'An image file, a folder of them, or a CSV file with a column path.'
+  model = command_line.define_path('model', "A model's folder or a run's workdir.")
+  images = command_line.define_path(
+    'images', 'An image file, a folder of them, or a CSV file with a column path.'
   )
-  output = flags.DEFINE_string('output', None, 'The CSV file to write.')
+  output = command_line.define_path('output', 'The CSV file to write.')
   threshold = flags.DEFINE_float(
     'threshold', None, "A score below it means minority; default: the model's own."
   )
@@ -158,8 +158,8 @@ def run_command() -> None:
     'Or the share of the majority not to be called minority by a model that promises a'
     ' sensitivity: it names no class where it cannot keep both.',
   )
-  explain = flags.DEFINE_string(
-    'explain', None, 'A folder for pictures of why each decision was made.'
+  explain = command_line.define_path(
+    'explain', 'A folder for pictures of why each decision was made.'
   )
 
   def main() -> None:
@@ -167,6 +167,7 @@ def run_command() -> None:
       raise UserError('give --explain or --abstain: a picture explains a class')
     bundle = model_bundle.load(model.value)
     paths = image_files.find_images(images.value)
+    run_files.check_no_input(output.value, [images.value, *paths])
     predictor = Predictor(
       bundle,
       threshold.value,
@@ -186,11 +187,9 @@ def run_command() -> None:
     if len(readable) < len(paths):
       sys.exit(2)
 
-  try:
-    command_line.run(main, required=(model, images, output))
-  except KeyboardInterrupt:
-    print('\ninterrupted', file=sys.stderr)
-    sys.exit(128 + signal.SIGINT)
+  # So that what is half written is cleared away.
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+  command_line.run(main, required=(model, images, output))
 
 
 if __name__ == '__main__':

@@ -11,6 +11,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from egan_jax.errors import UserError
+
+
+def check_no_input(
+  output: str | os.PathLike, inputs: Iterable[str | os.PathLike]
+) -> None:
+  """Raises `UserError` if a file that is to be written is one of those read for it."""
+  if os.path.exists(output):
+    place = os.path.realpath(output)
+    if any(os.path.realpath(path) == place for path in inputs):
+      raise UserError(f'{output} is one of the files to read: give another to write')
+
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
   """Writes a whole file or nothing: a temporary file, then `os.replace`.

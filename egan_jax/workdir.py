@@ -28,8 +28,8 @@ def check(workdir: Path, config: Mapping[str, Any]) -> None:
   """Checks, without touching anything, that a run with `config` may use a folder.
 
   Raises:
-    UserError: it cannot be written to, or it holds another config's run or
-      files of something else.
+    UserError: it cannot be written to, or it holds another config's run that has
+      come to something, or files of something else.
   """
   try:
     holds_config = _check_folder(workdir)
@@ -37,6 +37,8 @@ def check(workdir: Path, config: Mapping[str, Any]) -> None:
     raise UserError(f'workdir {workdir} cannot be used: {error.strerror}') from error
   if not holds_config:
     return
+  if {entry.name for entry in workdir.iterdir()} <= {CONFIG, DRAWS}:
+    return  # nothing was computed yet: bad input may have stopped it
   held = _read_json(workdir / CONFIG)
   differing = sorted(
     field

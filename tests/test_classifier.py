@@ -235,6 +235,36 @@ def test_diverging_game_says_so(monkeypatch):
     fitting._play({}, {}, rivals.HeadTraining(player), seed=0)
 
 
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'image_size': 0},
+    {'num_epochs': 0},
+    {'batch_size': 0},
+    {'learning_rate': -1.0},
+    {'dropout_rate': 1.5},
+    {'held_out_share': 3},
+  ],
+)
+def test_numbers_out_of_their_range_are_named(changes, tiny_registered):
+  ((name, _),) = changes.items()
+  with pytest.raises(UserError, match=name):
+    _on_tiny('fine_tuned', **changes).fit(*_images())
+
+
+@pytest.mark.parametrize('name', ['EfficientNetLite0', 'DenseNet121'])
+def test_a_fit_on_images_can_be_pickled(name):
+  images, y = _images()
+  classifier = EGANClassifier(
+    'nearest_class_mean', backbone=name, weights='none', image_size=32, calibrate=False
+  )
+  classifier.fit(images, y)
+  again = pickle.loads(pickle.dumps(classifier))
+  np.testing.assert_array_equal(
+    again.decision_function(images), classifier.decision_function(images)
+  )
+
+
 def test_images_of_any_range(fitted):
   images, y = _images()
   classifier = fitted

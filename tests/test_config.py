@@ -4,6 +4,8 @@ import runpy
 from pathlib import Path
 
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from egan_jax import config as egan_config
 from egan_jax.errors import UserError
@@ -193,6 +195,17 @@ def test_classes_of_a_folder_are_names_or_left_to_be_found():
   config.minority_class = config.majority_class = 'a'
   with pytest.raises(UserError, match='both a'):
     egan_config.check(config)
+
+
+# ml_collections loads config files this way.
+@pytest.mark.filterwarnings('ignore:the load_module')
+def test_a_class_of_a_folder_may_look_like_a_number(monkeypatch):
+  values = flags.FlagValues()
+  holder = config_flags.DEFINE_config_file('config', flag_values=values)
+  argv = ['main', f'--config={CONFIGS / "folder.py"}', '--config.minority_class=1e3']
+  monkeypatch.setattr('sys.argv', argv)  # ml_collections looks for fields there
+  values(argv)
+  assert holder.value.minority_class == '1e3'
 
 
 def test_missing_field():

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import warnings
 
 import jax
 import numpy as np
@@ -135,8 +136,9 @@ def test_features_of_zeros_are_like_nothing(model):
 def test_panels(model, tmp_path):
   """One per image that can be read, whatever it is called and its size."""
   not_utf_8 = os.fsdecode(b'c\xe4.jpg')
-  names = ['a$b.png', not_utf_8, 'broken.png', f'{"long" * 50}.png']
-  for name, size in zip(names, [(16, 16), (40, 9), (0, 0), (8, 8)], strict=True):
+  names = ['a$b.png', not_utf_8, 'broken.png', f'{"long" * 50}.png', f'{"中" * 80}.png']
+  sizes = [(16, 16), (40, 9), (0, 0), (8, 8), (8, 8)]
+  for name, size in zip(names, sizes, strict=True):
     if name == 'broken.png':
       (tmp_path / name).write_bytes(b'no image')
     else:
@@ -145,12 +147,14 @@ def test_panels(model, tmp_path):
     model.references, names=(not_utf_8,) * len(model.references.names)
   )
   model = dataclasses.replace(model, references=references)
-  panels = explain.explain(model, [tmp_path / n for n in names], tmp_path / 'panels')
+  with warnings.catch_warnings(action='error', category=UserWarning):
+    panels = explain.explain(model, [tmp_path / n for n in names], tmp_path / 'panels')
   assert [panel and panel.name[:7] for panel in panels] == [
     '00000_a',
     '00001_c',
     None,
     '00003_l',
+    '00004_中',
   ]
   assert sorted(p for p in panels if p) == sorted((tmp_path / 'panels').iterdir())
   for panel in panels:

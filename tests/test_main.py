@@ -231,6 +231,13 @@ def test_workdir_that_is_read_only(refused, tmp_path):
     assert str(tmp_path / 'locked') in refused(QUICKSTART, f'--workdir={workdir}')
 
 
+def test_home_is_found_after_an_equals_sign(refused, tmp_path):
+  (tmp_path / 'thesis').mkdir()
+  (tmp_path / 'thesis' / 'thesis.tex').touch()
+  message = refused(QUICKSTART, '--workdir=~/thesis', HOME=str(tmp_path))
+  assert str(tmp_path / 'thesis') in message
+
+
 def test_workdir_of_something_else(refused, tmp_path):
   workdir = tmp_path / 'out'
   workdir.mkdir()

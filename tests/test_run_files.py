@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from egan_jax import run_files
+from egan_jax.errors import UserError
 
 
 def reject_constant(name):
@@ -105,3 +106,13 @@ def test_a_broken_line_in_the_middle_is_an_error(tmp_path):
   path.write_text('{"epoch": 1}\n{"epo\n{"epoch": 3}\n')
   with pytest.raises(ValueError, match='line 2 is not JSON'):
     run_files.read_records(path)
+
+
+def test_a_file_to_read_is_not_one_to_write(tmp_path):
+  path, link = tmp_path / 'images.csv', tmp_path / 'link'
+  link.symlink_to(tmp_path)
+  run_files.check_no_input(path, [path])  # it is not there to be lost
+  path.touch()
+  with pytest.raises(UserError, match='one of the files to read'):
+    run_files.check_no_input(link / 'images.csv', [tmp_path, path])
+  run_files.check_no_input(tmp_path / 'other', [path])

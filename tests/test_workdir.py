@@ -68,9 +68,17 @@ def test_a_run_killed_as_it_begins_may_go_on(config, tmp_path, monkeypatch):
 )
 def test_another_config(changes, part, config, tmp_path):
   workdir.begin(tmp_path, config, DRAWS)
+  (tmp_path / workdir.METRICS).touch()
   before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
   assert part in _refuse(tmp_path, {**config, **changes})
   assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_that_came_to_nothing_leaves_the_folder_to_another(config, tmp_path):
+  workdir.begin(tmp_path, {**config, 'discriminator_weights': 'mistyped.h5'}, DRAWS)
+  workdir.check(tmp_path, config)
+  workdir.begin(tmp_path, config, DRAWS)
+  assert json.loads((tmp_path / workdir.CONFIG).read_text()) == config
 
 
 @pytest.mark.parametrize(

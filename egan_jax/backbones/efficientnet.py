@@ -11,13 +11,14 @@ import math
 import string
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from egan_jax.backbones.graph import Layer, LayerTable
 
 _EPSILON = 1e-3
-_KERNEL_INIT = nn.initializers.variance_scaling(2.0, 'fan_out', 'truncated_normal')
 _STEM_FEATURES = 32
 _TOP_FEATURES = 1280
 
@@ -25,6 +26,12 @@ _TOP_FEATURES = 1280
 # What the published weights were trained with, on images in [0, 1].
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STDDEV = (0.229, 0.224, 0.225)
+
+
+def _initialize_kernel(key: jax.Array, shape: Any, dtype: Any = jnp.float32):
+  """Keras's; a function that has a name, so that a model can be pickled."""
+  make = nn.initializers.variance_scaling(2.0, 'fan_out', 'truncated_normal')
+  return make(key, shape, dtype)
 
 
 class _Stage(NamedTuple):
@@ -70,7 +77,7 @@ class _EfficientNetTable(LayerTable):
       'convolution',
       features=features,
       size=1,
-      kernel_init=_KERNEL_INIT,
+      kernel_init=_initialize_kernel,
     )
     self.add(f'{prefix}_bn', 'batch_norm', epsilon=_EPSILON)
 
@@ -90,7 +97,7 @@ class _EfficientNetTable(LayerTable):
       size=size,
       strides=strides,
       padding=padding,
-      kernel_init=_KERNEL_INIT,
+      kernel_init=_initialize_kernel,
       **more,
     )
     self.add(bn, 'batch_norm', epsilon=_EPSILON)
@@ -110,7 +117,7 @@ class _EfficientNetTable(LayerTable):
         size=1,
         use_bias=True,
         activation=activation,
-        kernel_init=_KERNEL_INIT,
+        kernel_init=_initialize_kernel,
       )
     self.add(f'{prefix}_excite', 'multiply', block_features, self.last)
 

@@ -101,9 +101,9 @@ def find(folder: str | os.PathLike) -> Path:
   """
   folder = Path(folder)
   for candidate in (folder, folder / workdir.MODEL):
-    if (candidate / MODEL).exists():
+    if os.path.exists(candidate / MODEL):  # also for names that cannot be
       return candidate
-  if not folder.is_dir():
+  if not os.path.isdir(folder):
     raise UserError(f'there is no folder {folder}: give that of a model or a run')
   raise UserError(
     f'{folder} holds no {MODEL} and no {workdir.MODEL}/{MODEL}: give the folder of a model, or'

@@ -20,6 +20,7 @@ of a patient who is in the test are not trained on.
 
 import collections
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def find_manual_folder(data_dir: str) -> Path:
     from tensorflow_datasets.core import constants
 
     data_dir = constants.DATA_DIR
-  return Path(data_dir).expanduser() / 'downloads' / 'manual'
+  return Path(os.path.expanduser(data_dir)) / 'downloads' / 'manual'
 
 
 def is_there(data_dir: str) -> bool:

@@ -55,8 +55,8 @@ def read_csv(
     may_be_empty: that it must have as well.
 
   Raises:
-    UserError: the first line does not name the columns, a row leaves one empty that
-      may not be, there are no rows, or it is no CSV file in UTF-8.
+    UserError: the first line does not name the columns or names one twice, a row leaves
+      one empty that may not be, there are no rows, or it is no CSV file in UTF-8.
   """
   try:
     with open(path, encoding='utf-8-sig', newline='') as file:
@@ -69,6 +69,9 @@ def read_csv(
           f'{path}: the first line must name the columns {",".join(needed)},'
           f' separated by commas, but it is {",".join(names)[:80]!r}'
         )
+      for name in needed:
+        if names.count(name) > 1:
+          raise UserError(f'{path}: the first line names the column {name} twice')
       rows = [(reader.line_num, row) for row in reader]
   except OSError as error:
     raise UserError(f'cannot read {path}: {error.strerror}') from error
@@ -76,7 +79,7 @@ def read_csv(
     raise UserError(f'{path} is no CSV file in UTF-8: {error}') from error
   for line, row in rows:
     for column in columns:
-      if not row[column]:
+      if not (row[column] or '').strip():
         raise UserError(f'{path} line {line}: {column} is empty')
   if not rows:
     raise UserError(f'{path} names no images')

@@ -156,15 +156,15 @@ def find_images(source: str | os.PathLike) -> list[Path]:
   Raises:
     UserError: no such file or folder, no images, or no such column.
   """
-  source = Path(source).expanduser()
-  if source.is_dir():
+  source = Path(os.path.expanduser(source))
+  if os.path.isdir(source):  # also for names that cannot be
     paths, _ = walk(source)
     if not paths:
       raise UserError(
         f'there are no image files in {source} ({", ".join(s[1:] for s in SUFFIXES)})'
       )
     return paths
-  if not source.exists():
+  if not os.path.exists(source):
     raise UserError(f'there is no file or folder {source}')
   if source.suffix.lower() != '.csv':
     return [source]

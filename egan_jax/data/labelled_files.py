@@ -6,6 +6,7 @@ A folder holds `train/CLASS/` and may hold `test/CLASS/`; a CSV file has the col
 
 import collections
 import dataclasses
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def list_files(data_dir: str) -> Listing:
     raise UserError(
       'config.data_dir is empty: give a folder with train/CLASS/ in it, or a CSV file'
     )
-  path = Path(data_dir).expanduser()
+  path = Path(os.path.expanduser(data_dir))
   try:
     if path.is_dir():
       return _list_folder(path)
@@ -124,10 +125,10 @@ def _check_test(where: Path, train: Sequence[str], test: Iterable[str]) -> None:
 def _list_csv(path: Path) -> Listing:
   files, missing = [], []
   for line, row in file_lists.read_csv(path, ('path', 'label')):
-    split = row.get('split', 'train')
+    split = (row.get('split', 'train') or '').strip()
     if split not in SPLITS:
       raise UserError(f'{path} line {line}: split is {split!r}, not train or test')
-    file = File(path.parent / row['path'], row['path'], row['label'], split)
+    file = File(path.parent / row['path'], row['path'], row['label'].strip(), split)
     files.append(file)
     if not file.path.exists():
       missing.append(f'{file.name} (line {line})')

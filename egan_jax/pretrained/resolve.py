@@ -44,7 +44,7 @@ def find(
       be downloaded.
   """
   if path is not None:
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_file():
       raise UserError(f'there is no weights file {path}')
     return path

@@ -6,6 +6,7 @@ are drawn without pyplot, so nothing here touches a caller's matplotlib settings
 
 import io
 import os
+import warnings
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -125,7 +126,10 @@ def draw_legend(axes: Axes, columns: int) -> None:
 def save_figure(axes: Axes, path: str | os.PathLike) -> None:
   """Writes the figure of these axes as a PNG, whole or not at all."""
   buffer = io.BytesIO()
-  axes.figure.savefig(buffer, format='png', bbox_inches='tight', pad_inches=0.15)
+  with warnings.catch_warnings():
+    # Names may be of any script; what the font lacks is drawn as a box.
+    warnings.filterwarnings('ignore', r'Glyph \d+ .* missing from font', UserWarning)
+    axes.figure.savefig(buffer, format='png', bbox_inches='tight', pad_inches=0.15)
   write_bytes(path, buffer.getvalue())
 
 

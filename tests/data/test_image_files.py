@@ -568,6 +568,9 @@ def test_csv_files_with_mistakes(content, part, tmp_path):
 
 
 def test_nothing_to_find(tmp_path, monkeypatch):
+  for name in ('~nobody/x', 300 * 'a'):
+    with pytest.raises(UserError, match='there is no file or folder'):
+      image_files.find_images(name)
   with pytest.raises(UserError, match=r'there is no file or folder .*nowhere'):
     image_files.find_images(tmp_path / 'nowhere')
   _touch(tmp_path, 'notes.txt', '.a.png')

@@ -116,6 +116,8 @@ def test_folders_with_mistakes(names, parts, tmp_path):
       ['2 of 3 files are not there', 'no.png (line 3)', 'relative to'],
     ),
     ('path,label,split\na.png,x,test\n', ['no rows whose split is train']),
+    ('path,label,split\na.png,x\n', ["line 2: split is ''"]),
+    ('path,label,label\na.png,x,y\n', ['names the column label twice']),
     ('path,label,split\na.png,x,train\nb.png,y,test\n', ['test images of y,']),
   ],
 )
@@ -125,6 +127,15 @@ def test_csv_files_with_mistakes(content, parts, tmp_path):
   message = _message(list_files, str(tmp_path / 'all.csv'))
   for part in [str(tmp_path / 'all.csv'), *parts]:
     assert part in message
+
+
+def test_spaces_after_a_label_make_no_class(tmp_path):
+  _touch(tmp_path, 'a.png', 'b.png')
+  path = tmp_path / 'list.csv'
+  path.write_text('path,label,split\na.png,cat ,train \nb.png,cat,train\n')
+  assert {(file.label, file.split) for file in list_files(str(path)).files} == {
+    ('cat', 'train')
+  }
 
 
 def test_what_is_neither(tmp_path, monkeypatch):

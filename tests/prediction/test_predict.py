@@ -195,7 +195,8 @@ def test_the_command_abstains_and_says_what_that_promises(run_folder, files, tmp
   assert stderr == 'error: give --explain or --abstain: a picture explains a class\n'
 
 
-def test_an_interrupt_leaves_nothing(run_folder, files, tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing(number, run_folder, files, tmp_path):
   listed, output = tmp_path / 'images.csv', tmp_path / 'out' / 'scores.csv'
   with open(listed, 'w', newline='') as file:
     csv.writer(file).writerows([['path'], *[[str(path)] for path in files * 5_000]])
@@ -210,14 +211,25 @@ def test_an_interrupt_leaves_nothing(run_folder, files, tmp_path):
       assert process.poll() is None and time.monotonic() < deadline
       time.sleep(0.05)
     assert not output.exists()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
   finally:
     process.kill()
     process.wait()
-  assert process.returncode == 130
+  assert process.returncode == 128 + number
   assert 'Traceback' not in stderr
   assert not any(output.parent.iterdir())
+
+
+def test_a_file_that_is_read_is_not_written(run_folder, files, tmp_path):
+  listed = tmp_path / 'images.csv'
+  with open(listed, 'w', newline='') as file:
+    csv.writer(file).writerows([['path', 'note'], [str(files[0]), 'precious']])
+  process = _start(run_folder, listed, tmp_path / '.' / 'images.csv')
+  _, stderr = process.communicate(timeout=300)
+  assert process.returncode == 1
+  assert stderr.endswith('is one of the files to read: give another to write\n')
+  assert 'precious' in listed.read_text()
 
 
 def test_bad_input_is_one_line(run_folder, tmp_path):

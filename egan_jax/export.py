@@ -69,7 +69,8 @@ def export(
 
   Raises:
     UserError: no such model or format, a package of the extra `onnx` is missing, the
-      exported function does not agree with the model, or the file cannot be written.
+      exported function does not agree with the model, or the file cannot be written or
+      is one of the model's.
   """
   if file_format not in FORMATS:
     raise UserError(f'format={file_format!r}: choose one of {", ".join(FORMATS)}')

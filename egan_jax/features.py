@@ -127,7 +127,8 @@ def extract_to_file(
     The shape of the features.
 
   Raises:
-    UserError: as of `extract`; the images cannot be read or the output written.
+    UserError: as of `extract`; the images cannot be read, or the output cannot be
+      written or is one of them.
   """
   output = Path(output)
   if output.is_dir():

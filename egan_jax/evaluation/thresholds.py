@@ -111,10 +111,11 @@ def target_specificity(
   return Threshold(
     float(scores[k - 1]),
     'target_specificity',
-    f'a new majority image is called majority with probability'
-    f' {_floor(Fraction(n + 1 - k, n + 1), 4)} or more, averaged over draws of the {n} held-out'
-    f' majority images; in 95 of 100 draws with {_floor(low, 4)} or more. It holds if new images are like those and those'
-    ' did not train the scorer. Of minority images it says nothing',
+    'a new majority image is called majority with probability'
+    f' {_floor(Fraction(n + 1 - k, n + 1), 4)} or more, averaged over draws of the {n}'
+    f' held-out majority images; in 95 of 100 draws with {_floor(low, 4)} or more. It'
+    ' holds if new images are like those and those did not train the scorer. Of'
+    ' minority images it says nothing',
   )
 
 
@@ -186,7 +187,7 @@ def target_sensitivity(
     # The next number of the scores' own precision, so that k of them are below it.
     float(np.nextafter(scores[k - 1], np.inf, dtype=precision)),
     'target_sensitivity',
-    f'a new minority image is called minority with probability'
+    'a new minority image is called minority with probability'
     f' {_floor(limits[k - 1], 4)} or'
     f' more, at a confidence of {confidence} over draws of the {n} minority images'
     f' ({k} of them are below the cut). It holds if new images are like those and'

@@ -10,7 +10,7 @@ import pytest
 from egan_jax import rivals, scorers
 from egan_jax.errors import UserError
 from egan_jax.evaluation import metrics
-from egan_jax.rivals import comparison
+from egan_jax.rivals import comparison, held_out
 
 
 @pytest.fixture(scope='module')
@@ -193,7 +193,7 @@ class _Spy:
 def test_a_left_out_image_is_not_fitted_on():
   spy = _Spy()
   majority, minority = np.zeros((4, 2)), np.arange(6.0).reshape(3, 2)
-  scores = rivals.left_out_scores(spy.rival(), majority, minority, seed=7)
+  scores = held_out.left_out_scores(spy.rival(), majority, minority, seed=7)
   fits = {tuple(m[:, 0].tolist()): seed for _, m, seed in spy.fitted}
   assert fits == {(2, 4): 7, (0, 4): 7, (0, 2): 7}
   # Each score is its image's first feature and the number of the fit without it.
@@ -201,7 +201,7 @@ def test_a_left_out_image_is_not_fitted_on():
     _, others, _ = spy.fitted[int(score - value) - 1]
     assert value not in others[:, 0]
   with pytest.raises(UserError, match='single minority image'):
-    rivals.left_out_scores(spy.rival(), majority, minority[:1])
+    held_out.left_out_scores(spy.rival(), majority, minority[:1])
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_left_out_image_is_not_fitted_on():
 def test_minority_images_are_left_out_in_folds(n, num_folds, sizes):
   spy = _Spy()
   minority = np.column_stack([100.0 * np.arange(n), np.zeros(n)])
-  scores = rivals.left_out_scores(
+  scores = held_out.left_out_scores(
     spy.rival(), np.zeros((4, 2)), minority, num_folds=num_folds
   )
   assert sorted(len(m) for _, m, _ in spy.fitted) == sizes
@@ -225,7 +225,7 @@ def test_nothing_is_refitted_for_those_that_do_not_look_at_the_minority(
   rival = rivals.get('mahalanobis')
   minority = features.minority[0, :number]
   expected = rival.fit(features.majority, minority).scores(minority)
-  got = rivals.left_out_scores(rival, features.majority, minority)
+  got = held_out.left_out_scores(rival, features.majority, minority)
   np.testing.assert_array_equal(got, expected)
 
 

@@ -14,6 +14,7 @@ from egan_jax import backbones, feature_extractor, rivals
 from egan_jax.backbones.trunk import IMAGES_AT_ONCE
 from egan_jax.data import sources
 from egan_jax.errors import UserError
+from egan_jax.evaluation import checks
 
 
 def default() -> ml_collections.ConfigDict:
@@ -115,8 +116,7 @@ def check(config: Mapping[str, Any]) -> None:
   if config['feature_backbones']:
     feature_extractor.split_names(config['feature_backbones'])
   for field in _AT_LEAST_ONE:
-    if config[field] < 1:
-      raise UserError(f'config.{field}={config[field]}: it must be at least 1')
+    checks.check_count(f'config.{field}', config[field])
   if config['batch_size'] % config['majority_devices']:
     raise UserError(
       f'config.batch_size={config["batch_size"]} cannot be split evenly over'
@@ -132,10 +132,8 @@ def check(config: Mapping[str, Any]) -> None:
     if not 0 < config[field] < math.inf:
       raise UserError(f'config.{field}={config[field]}: it must be positive and finite')
   _check_classes(config)
-  if not 0 < config['learning_rate'] < math.inf:
-    raise UserError('config.learning_rate must be positive and finite')
-  if not 0 <= config['dropout_rate'] < 1:
-    raise UserError('config.dropout_rate must be in [0, 1)')
+  checks.check_learning_rate('config.learning_rate', config['learning_rate'])
+  checks.check_dropout_rate('config.dropout_rate', config['dropout_rate'])
   if not 0 <= config['activation_memory_share'] <= 1:
     raise UserError('config.activation_memory_share must be in [0, 1]')
   # JAX drops higher bits.

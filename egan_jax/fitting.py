@@ -12,8 +12,7 @@ from egan_jax import backbones, feature_extractor, rivals, scorers, state, steps
 from egan_jax.backbones.trunk import Trunk, fit_chunk
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.errors import UserError
-from egan_jax.evaluation import epoch_choice
-from egan_jax.evaluation.checks import check_share
+from egan_jax.evaluation import checks, epoch_choice
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.rivals import Decision, HeadTraining, ThresholdRule
 from egan_jax.scorers import FEATURES, Scorer
@@ -158,19 +157,12 @@ def fit_images(
 
 
 def _check_numbers(network: Network, training: Training, held_out_share: float):
-  counts = {
-    'image_size': network.image_size,
-    'num_epochs': training.num_epochs,
-    'batch_size': training.batch_size,
-  }
-  for name, value in counts.items():
-    if value < 1:
-      raise UserError(f'{name}={value}: it must be at least 1')
-  if not 0 < training.learning_rate < np.inf:
-    raise UserError('learning_rate must be positive and finite')
-  if not 0 <= training.dropout_rate < 1:
-    raise UserError('dropout_rate must be in [0, 1)')
-  check_share('held_out_share', held_out_share)
+  checks.check_count('image_size', network.image_size)
+  checks.check_count('num_epochs', training.num_epochs)
+  checks.check_count('batch_size', training.batch_size)
+  checks.check_learning_rate('learning_rate', training.learning_rate)
+  checks.check_dropout_rate('dropout_rate', training.dropout_rate)
+  checks.check_share('held_out_share', held_out_share)
 
 
 def _decide_head(

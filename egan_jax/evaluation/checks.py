@@ -1,4 +1,4 @@
-"""What scores, shares and levels must be, said once."""
+"""What scores, shares, counts and rates must be, said once."""
 
 import numpy as np
 
@@ -9,6 +9,24 @@ def check_share(name: str, value: float) -> None:
   """Raises `UserError` unless a prior, level or confidence is in (0, 1)."""
   if not 0 < value < 1:
     raise UserError(f'{name}={value}: it must be greater than 0 and less than 1')
+
+
+def check_count(name: str, value: int) -> None:
+  """Raises `UserError` unless there is at least one."""
+  if value < 1:
+    raise UserError(f'{name}={value}: it must be at least 1')
+
+
+def check_learning_rate(name: str, value: float) -> None:
+  """Raises `UserError` unless it is positive and finite."""
+  if not 0 < value < np.inf:
+    raise UserError(f'{name} must be positive and finite')
+
+
+def check_dropout_rate(name: str, value: float) -> None:
+  """Raises `UserError` unless it is in [0, 1)."""
+  if not 0 <= value < 1:
+    raise UserError(f'{name} must be in [0, 1)')
 
 
 def check_held_out_scores(name: str, scores: np.ndarray) -> np.ndarray:

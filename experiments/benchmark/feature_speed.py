@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 # Before Keras is imported.
@@ -25,6 +24,8 @@ os.environ.setdefault('KERAS_BACKEND', 'jax')
 import numpy as np
 from absl import app, flags
 from tqdm import tqdm
+
+from experiments.benchmark.timing import time_call
 
 RESULT = Path(__file__).parents[1] / 'results' / 'feature_speed.json'
 KERAS_BACKBONES = ('DenseNet121', 'VGG16', 'VGG19', 'ResNet101', 'EfficientNetB2')
@@ -65,12 +66,6 @@ def _make_keras(name: str, size: int):
   return model, lambda images: module.preprocess_input(images.astype(np.float32))
 
 
-def _time(function) -> float:
-  start = time.perf_counter()
-  function()
-  return time.perf_counter() - start
-
-
 def measure(name: str, size: int) -> dict:
   """Times of one backbone at one size, the two in turns."""
   from egan_jax import feature_extractor
@@ -93,13 +88,13 @@ def measure(name: str, size: int) -> dict:
   expected = theirs(prepared)
   difference = np.abs(ours(batch) - expected).max() / np.abs(expected).max()
   # As many whole batches as fit the time.
-  num_batches = max(1, round(_SECONDS.value / _time(lambda: ours(batch))))
+  num_batches = max(1, round(_SECONDS.value / time_call(lambda: ours(batch))))
   images = np.tile(batch, (num_batches, 1, 1, 1))
   prepared = np.tile(prepared, (num_batches, 1, 1, 1))
   seconds = {'ours': [], 'keras_jax': []}
   for _ in range(_REPEATS.value):
-    seconds['ours'].append(_time(lambda: ours(images)))
-    seconds['keras_jax'].append(_time(lambda: theirs(prepared)))
+    seconds['ours'].append(time_call(lambda: ours(images)))
+    seconds['keras_jax'].append(time_call(lambda: theirs(prepared)))
   if importlib.util.find_spec('tensorflow'):
     seconds['keras_tensorflow'] = _measure_peer(name, size, len(images))
   medians = {who: statistics.median(times) for who, times in seconds.items()}
@@ -143,7 +138,7 @@ def _be_peer(name: str, size: int, num_images: int) -> None:
     return model.predict(images, batch_size=_BATCH_SIZE.value, verbose=0)
 
   predict()
-  print(json.dumps([_time(predict) for _ in range(_REPEATS.value)]))
+  print(json.dumps([time_call(predict) for _ in range(_REPEATS.value)]))
 
 
 def _table(rows: list[dict]) -> str:

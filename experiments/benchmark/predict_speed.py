@@ -12,8 +12,6 @@ that come with scikit-learn.
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -29,6 +27,7 @@ from egan_jax.bundle import Bundle
 from egan_jax.evaluation import thresholds
 from egan_jax.predict import Predictor
 from egan_jax.predictor import BATCH_SIZE
+from experiments.benchmark.timing import time_call
 
 RESULT = Path(__file__).parents[1] / 'results' / 'predict_speed.json'
 
@@ -75,12 +74,6 @@ def make_model(name: str, size: int) -> Bundle:
   )
 
 
-def _time(function: Callable[[], object]) -> float:
-  start = time.perf_counter()
-  function()
-  return time.perf_counter() - start
-
-
 def measure(name: str, size: int, folder: Path) -> dict:
   """Times of one backbone, all in turns."""
   model = make_model(name, size)
@@ -95,7 +88,7 @@ def measure(name: str, size: int, folder: Path) -> dict:
   batch = crop_photographs(BATCH_SIZE, size)
   bare(batch)  # compiles
   predictor.scores(batch)
-  num_batches = max(2, round(_SECONDS.value / _time(lambda: bare(batch))))
+  num_batches = max(2, round(_SECONDS.value / time_call(lambda: bare(batch))))
   images = crop_photographs(num_batches * BATCH_SIZE, size)
   paths = [folder / f'{name} {i}.jpg' for i in range(len(images))]
   for path, image in zip(paths, images, strict=True):
@@ -108,7 +101,7 @@ def measure(name: str, size: int, folder: Path) -> dict:
   seconds = {way: [] for way in ways}
   for _ in range(_REPEATS.value):
     for way, function in ways.items():
-      seconds[way].append(_time(function))
+      seconds[way].append(time_call(function))
   medians = {way: statistics.median(times) for way, times in seconds.items()}
   return {
     'backbone': name,

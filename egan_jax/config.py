@@ -11,7 +11,6 @@ from typing import Any
 import ml_collections
 
 from egan_jax import backbones, feature_extractor, rivals
-from egan_jax.backbones.trunk import IMAGES_AT_ONCE
 from egan_jax.data import sources
 from egan_jax.errors import UserError
 from egan_jax.evaluation import checks
@@ -49,7 +48,9 @@ def default() -> ml_collections.ConfigDict:
   config.dropout_rate = 0.2  # before the discriminator's last unit
   config.checkpoint_every = 10  # epochs
   config.trunk_dtype = 'float32'  # of the frozen convolutions; or 'bfloat16'
-  config.images_at_once = IMAGES_AT_ONCE  # generated 32 px images in a trunk's chunk
+  config.images_at_once = (
+    0  # generated 32 px images in a chunk; 0: what suits the device
+  )
   config.activation_memory_share = 0.25  # of available RAM; the rest goes to disk
   config.majority_devices = 1  # devices that share each batch of a fold
 
@@ -87,7 +88,6 @@ _AT_LEAST_ONE = (
   'num_epochs',
   'batch_size',
   'checkpoint_every',
-  'images_at_once',
   'majority_devices',
   'image_size',
 )
@@ -122,7 +122,7 @@ def check(config: Mapping[str, Any]) -> None:
       f'config.batch_size={config["batch_size"]} cannot be split evenly over'
       f' config.majority_devices={config["majority_devices"]}'
     )
-  for field in ('num_minority', 'num_majority'):
+  for field in ('num_minority', 'num_majority', 'images_at_once'):
     if config[field] < 0:
       raise UserError(f'config.{field}={config[field]}: it must be at least 1, or 0')
   for field in _SHARES:

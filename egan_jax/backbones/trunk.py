@@ -8,7 +8,10 @@ from flax import struct
 from egan_jax.backbones import preprocessing
 from egan_jax.backbones.graph import LayerGraph
 
-IMAGES_AT_ONCE = 128  # generated images of 32 px in a chunk; measured in docs/speed.md
+# Generated images of 32 px in a chunk, measured in docs/speed.md: what suits a
+# processor's cache; an accelerator's only bounds memory.
+_IMAGES_AT_ONCE = 128
+_IMAGES_AT_ONCE_ON_ACCELERATOR = 2048
 
 
 @struct.dataclass
@@ -38,8 +41,16 @@ class Trunk:
     return {name: a.astype(images.dtype) for name, a in activations.items()}
 
 
-def fit_chunk(image_size: int, of_32_px: int = IMAGES_AT_ONCE) -> int:
-  """Images of a side in pixels that hold what `of_32_px` images of 32 px do, at least 1."""
+def fit_chunk(image_size: int, of_32_px: int = 0) -> int:
+  """Images of a side in pixels that go through a trunk at once, at least 1.
+
+  Args:
+    image_size: the side.
+    of_32_px: how many of 32 px they hold as much as; 0 for what suits the device.
+  """
+  if not of_32_px:
+    on_cpu = jax.default_backend() == 'cpu'
+    of_32_px = _IMAGES_AT_ONCE if on_cpu else _IMAGES_AT_ONCE_ON_ACCELERATOR
   return max(1, of_32_px * 32**2 // image_size**2)
 
 

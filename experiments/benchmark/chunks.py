@@ -1,6 +1,6 @@
 """What it is worth to run generated images through the frozen layers in chunks.
 
-  python -m experiments.benchmark.chunks
+  python -m experiments.benchmark.chunks [--output=JSON]
 
 `steps.run_trunk` forward and backward to the images, all at once and in chunks of
 several sizes, in turns; the machine should be idle. Up to four chunks keep their
@@ -28,6 +28,11 @@ SETTINGS = {
   96: (50, (None, 25, 14, 7)),
   224: (10, (None, 5, 3, 2)),
 }
+SETTINGS_ON_ACCELERATOR = {
+  32: (5000, (None, 2048, 512, 128)),
+  96: (500, (None, 227, 56, 14)),
+  224: (100, (None, 41, 10, 2)),
+}
 
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Of each setting.', lower_bound=1)
 _OUTPUT = flags.DEFINE_string('output', str(RESULT), 'Where the result goes.')
@@ -44,12 +49,13 @@ def run_both_ways(trunk: Trunk, images: jax.Array, images_at_once: int | None):
   return jax.grad(add_up)(images)
 
 
-def measure(name: str, image_size: int, rounds: int) -> list[dict]:
+def measure(
+  name: str, image_size: int, number: int, chunks: tuple, rounds: int
+) -> list[dict]:
   """Median seconds by images at once."""
   player = egan_state.make_player(
     backbones.get(name), 'none', 5, 'scale', image_size, jax.random.key(0)
   )
-  number, chunks = SETTINGS[image_size]
   images = jax.random.uniform(jax.random.key(1), (number, 32, 32, 3))
   seconds = {size: [] for size in chunks}
   for size in chunks:
@@ -73,10 +79,12 @@ def measure(name: str, image_size: int, rounds: int) -> list[dict]:
 
 
 def main(_: list[str]) -> None:
+  on_cpu = jax.default_backend() == 'cpu'
+  settings = SETTINGS if on_cpu else SETTINGS_ON_ACCELERATOR
   rows = []
   for name in BACKBONES:
-    for image_size in SETTINGS:
-      rows += measure(name, image_size, _ROUNDS.value)
+    for image_size, (number, chunks) in settings.items():
+      rows += measure(name, image_size, number, chunks, _ROUNDS.value)
       result = {
         'command': f'python -m experiments.benchmark.chunks --rounds={_ROUNDS.value}',
         'environment': environment.describe_environment(),

@@ -9,6 +9,7 @@ import numpy as np
 
 from egan_jax import steps
 from egan_jax.backbones.trunk import Trunk
+from egan_jax.float32_products import in_float32
 from egan_jax.parallel import ROWS, SHARED, Layout
 from egan_jax.state import GameState, NetworkState
 
@@ -133,10 +134,12 @@ def _train_folds_epoch(
   return trained.replace(discriminator=discriminator), terms
 
 
+@in_float32
 def _score_folds(discriminators, test):
   return steps.score_folds(_split_batches(discriminators), test, _SCORE_BATCH_SIZE)
 
 
+@in_float32
 def _score_fed(discriminators, minority, majority):
   discriminators = _split_batches(discriminators)
   return {

@@ -20,6 +20,7 @@ from egan_jax.bundle.references import References
 from egan_jax.data import image_files
 from egan_jax.data.image_files import UnreadableImageError
 from egan_jax.errors import UserError
+from egan_jax.float32_products import in_float32
 from egan_jax.reporting.explanation_figure import draw_explanation
 
 NUM_NEAREST = 3
@@ -218,6 +219,7 @@ def describe_ratio(log_ratio: float, minority_class: str, majority_class: str) -
 
 
 @jax.jit
+@in_float32
 def _examine(front, scorer, image):
   """Score `[]`, contributions `[S, S]` and features `[C]` of a uint8 image."""
   image = preprocessing.to_unit_range(image)

@@ -25,6 +25,7 @@ from egan_jax import command_line, onnx_model, run_files
 from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.bundle import Bundle, files
 from egan_jax.errors import UserError
+from egan_jax.float32_products import in_float32
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 TOLERANCE = 1e-4
@@ -123,10 +124,10 @@ def _to_stablehlo(bundle: Bundle) -> bytes:
   """
   (batch,) = jax.export.symbolic_shape('batch')
   shape = (batch, bundle.image_size, bundle.image_size, 3)
-  with jax.default_matmul_precision('float32'):
-    exported = jax.export.export(jax.jit(make_function(bundle)), platforms=PLATFORMS)(
-      jax.ShapeDtypeStruct(shape, jnp.uint8)
-    )
+  function = jax.jit(in_float32(make_function(bundle)))
+  exported = jax.export.export(function, platforms=PLATFORMS)(
+    jax.ShapeDtypeStruct(shape, jnp.uint8)
+  )
   return bytes(exported.serialize())
 
 
@@ -190,10 +191,7 @@ def compare(function: Function, bundle: Bundle, images: np.ndarray) -> Agreement
   Raises:
     UserError: a score of the model itself is not finite.
   """
-  # As the exports are: where products are less exact by default, the model differs
-  # from itself.
-  with jax.default_matmul_precision('float32'):
-    expected = np.asarray(jax.jit(bundle.score)(to_unit_range(images)))
+  expected = np.asarray(jax.jit(in_float32(bundle.score))(to_unit_range(images)))
   if not np.isfinite(expected).all():
     raise UserError('scores of this model are not finite: it cannot be exported')
   parts = [function(part) for part in (images[:1], images[1:])]

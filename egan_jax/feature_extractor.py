@@ -16,6 +16,7 @@ from egan_jax.backbones import graph, preprocessing
 from egan_jax.backbones.trunk import Trunk
 from egan_jax.data.batches import Images, padded_batches
 from egan_jax.errors import UserError
+from egan_jax.float32_products import in_float32
 from egan_jax.models.pooling import pool
 from egan_jax.state import load_variables
 
@@ -176,6 +177,7 @@ def run(
 
 
 @jax.jit
+@in_float32
 def _run_batch(extractor: FeatureExtractor, images: jax.Array) -> jax.Array:
   return extractor(preprocessing.to_unit_range(images))
 

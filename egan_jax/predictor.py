@@ -20,6 +20,7 @@ from egan_jax.data.labelled_files import NOT_CLASSES
 from egan_jax.errors import UserError
 from egan_jax.evaluation import thresholds
 from egan_jax.evaluation.thresholds import AbstainRegion, Threshold
+from egan_jax.float32_products import in_float32
 
 BATCH_SIZE = 32
 ABSTAIN, UNREADABLE = NOT_CLASSES
@@ -264,11 +265,13 @@ def choose_region(bundle: Bundle, specificity: float) -> AbstainRegion:
 
 # Networks are pytrees: a second predictor of the same layers compiles nothing.
 @jax.jit
+@in_float32
 def _score(front: Any, scorer: Any, images: jax.Array) -> jax.Array:
   return scorer(front(to_unit_range(images)))
 
 
 @jax.jit
+@in_float32
 def _pool(front: Any, scorer: Any, images: jax.Array) -> jax.Array:
   return model_bundle.pool(front, scorer, to_unit_range(images))
 

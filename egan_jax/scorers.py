@@ -18,6 +18,7 @@ import numpy as np
 from flax import struct
 
 from egan_jax import two_covariance
+from egan_jax.float32_products import in_float32
 from egan_jax.models.pooled_head import PooledHead
 from egan_jax.state import NetworkState, Player
 
@@ -214,6 +215,7 @@ _OF_BOUNDARY = frozenset({'head_logit', 'head_sigmoid', 'head_distance'})
 
 
 @jax.jit
+@in_float32
 def _score(scorer: Scorer, batch: Any) -> jax.Array:
   return scorer(batch)
 

@@ -22,6 +22,7 @@ from egan_jax.data.activation_files import ActivationFiles, Shapes, count_bytes
 from egan_jax.data.available_memory import available_memory
 from egan_jax.data.batches import Images, padded_batches
 from egan_jax.errors import UserError
+from egan_jax.float32_products import in_float32
 
 # A trunk's own feature maps grow with the pixels of a batch: at 224 px, 128 images
 # took 1.7 GB with DenseNet121 and 5.1 GB with VGG16, 32 images 0.5 GB and 1.2 GB, in
@@ -33,7 +34,7 @@ _MAX_BATCH_PIXELS = 2**21
 # multiple of this.
 _ALIGNMENT = 64
 
-_run_trunk = jax.jit(lambda trunk, images: trunk(to_unit_range(images)))
+_run_trunk = jax.jit(in_float32(lambda trunk, images: trunk(to_unit_range(images))))
 
 
 def compute_boundary_activations(trunk: Trunk, images: Images) -> dict[str, jax.Array]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from egan_jax.evaluation import reliability
 from egan_jax.reporting import plotting
-from egan_jax.reporting.plotting import INK, MAJORITY, MINORITY, MUTED
+from egan_jax.reporting.plotting import INK, MAJORITY, MUTED
 
 _HISTOGRAM_BINS = 50
 
@@ -37,14 +37,7 @@ def draw_score_histogram(
     'Test scores', f'{label}\ncentral 99% of each class{pooled}', size=(7.2, 4.2)
   )
   edges = _choose_edges(scores, is_minority, values)
-  for name, color, of_class in (
-    ('minority', MINORITY, is_minority),
-    ('majority', MAJORITY, ~is_minority),
-  ):
-    of_this = scores[:, of_class]
-    percent = 100 * np.histogram(of_this, edges)[0] / of_this.size
-    axes.stairs(percent, edges, fill=True, color=color, alpha=0.35)
-    axes.stairs(percent, edges, color=color, linewidth=1.6, label=f'actually {name}')
+  plotting.draw_class_histograms(axes, scores, is_minority, edges)
   for number, value in enumerate(values):
     plural = 'threshold' if len(values) == 1 else 'thresholds of the folds'
     axes.axvline(

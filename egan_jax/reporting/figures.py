@@ -236,14 +236,7 @@ def draw_score_histogram(
     'Test scores that decide', f'{label}\ncentral 99% of each class{pooled}'
   )
   edges = _choose_bins(scores, is_minority)
-  for name, color, of_class in (
-    ('minority', MINORITY, is_minority),
-    ('majority', MAJORITY, ~is_minority),
-  ):
-    values = scores[:, of_class]
-    percent = 100 * np.histogram(values, edges)[0] / values.size
-    axes.stairs(percent, edges, fill=True, color=color, alpha=0.35)
-    axes.stairs(percent, edges, color=color, linewidth=1.6, label=f'actually {name}')
+  plotting.draw_class_histograms(axes, scores, is_minority, edges)
   axes.axvline(0, color=INK, linewidth=1.2)
   for name, offset, side in (('minority', -6, 'right'), ('majority', 6, 'left')):
     axes.annotate(

@@ -19,7 +19,12 @@ from egan_jax import feature_extractor
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.rivals import fusion
 from experiments.few_images import store
-from experiments.few_images.measures import define_flags, keep_means, measure_draws
+from experiments.few_images.measures import (
+  define_features_dir,
+  define_flags,
+  keep_means,
+  measure_draws,
+)
 
 RESULT = Path(__file__).parents[1] / 'results' / 'few_images_crops.json'
 NUMBERS = (1, 2, 10)
@@ -123,9 +128,7 @@ def main(options: types.SimpleNamespace) -> None:
 def run_command() -> None:
   """The command."""
   options = define_flags(draws=4, output=RESULT)
-  options.features_dir = flags.DEFINE_string(
-    'features_dir', None, 'Of few_images.features.', required=True
-  )
+  options.features_dir = define_features_dir()
   options.data_dir = flags.DEFINE_string('data_dir', '', 'The TFDS data folder.')
   app.run(lambda _: main(options))
 

@@ -9,26 +9,27 @@ that any threshold gives, are means over pairs and draws.
 """
 
 import itertools
-import json
+import types
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import app
 
 from egan_jax import feature_extractor, scorers, two_covariance
 from egan_jax.rivals import fusion
 from egan_jax.scorers import Scorer
 from experiments.few_images import store
-from experiments.few_images.measures import measure
+from experiments.few_images.measures import (
+  define_features_dir,
+  define_flags,
+  keep_means,
+  measure,
+)
 
 RESULT = Path(__file__).parents[1] / 'results' / 'few_images_fusion_search.json'
 NUMBERS = (1, 2, 3, 5, 10, 100)
 WEIGHTS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 _NAME = 'EfficientNetLite0'
-
-_FEATURES_DIR = flags.DEFINE_string('features_dir', None, 'Of few_images.features.')
-_DRAWS = flags.DEFINE_integer('draws', 4, 'Of the minority images, per pair.')
-_OUTPUT = flags.DEFINE_string('output', str(RESULT), 'Where the result goes.')
 
 
 def evaluate_parts(scorer: Scorer, features: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -67,18 +68,22 @@ def search_pair(
   return found
 
 
-def main(_: list[str]) -> None:
+def main(options: types.SimpleNamespace) -> None:
   directions = feature_extractor.class_directions((_NAME,), 'imagenet')
   result = {}
   for dataset, (pairs, num_fitted) in store.STAND_INS.items():
     classes = {
-      label: store.load(_FEATURES_DIR.value, dataset, label, 'train', _NAME, 224)
+      label: store.load(options.features_dir.value, dataset, label, 'train', _NAME, 224)
       for label in {*itertools.chain(*pairs)}
     }
     found = {}
     for minority, majority in pairs:
       for key, rows in search_pair(
-        classes[majority], classes[minority], num_fitted, directions, _DRAWS.value
+        classes[majority],
+        classes[minority],
+        num_fitted,
+        directions,
+        options.draws.value,
       ).items():
         found.setdefault(key, []).extend(rows)
       print(dataset, minority, majority, flush=True)
@@ -86,10 +91,20 @@ def main(_: list[str]) -> None:
     for (n, weight), values in found.items():
       auroc, f1 = np.mean(values, axis=0).round(4).tolist()
       of_dataset.setdefault(str(n), {})[str(weight)] = {'auroc': auroc, 'best_f1': f1}
-  Path(_OUTPUT.value).write_text(json.dumps(result, indent=1) + '\n')
-  print(json.dumps(result, indent=1))
+  keep_means(
+    options.output.value,
+    'python -m experiments.few_images.fusion_search --features_dir=DIR',
+    result,
+  )
+  print(result)
+
+
+def run_command() -> None:
+  """The command."""
+  options = define_flags(draws=4, output=RESULT)
+  options.features_dir = define_features_dir()
+  app.run(lambda _: main(options))
 
 
 if __name__ == '__main__':
-  flags.mark_flag_as_required('features_dir')
-  app.run(main)
+  run_command()

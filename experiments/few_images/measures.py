@@ -64,3 +64,10 @@ def define_flags(draws: int, output: os.PathLike) -> types.SimpleNamespace:
     draws=flags.DEFINE_integer('draws', draws, 'Of the minority images, per pair.'),
     output=flags.DEFINE_string('output', str(output), 'Where the result goes.'),
   )
+
+
+def define_features_dir() -> flags.FlagHolder[str]:
+  """The flag of a command that reads what `few_images.features` keeps."""
+  return flags.DEFINE_string(
+    'features_dir', None, 'Of few_images.features.', required=True
+  )

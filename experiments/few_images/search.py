@@ -8,15 +8,21 @@ F1 that any threshold gives, are means over pairs and draws.
 """
 
 import json
+import types
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import app
 
 from egan_jax import feature_extractor, two_covariance
 from egan_jax.two_covariance import Covariances
 from experiments.few_images import store
-from experiments.few_images.measures import measure
+from experiments.few_images.measures import (
+  define_features_dir,
+  define_flags,
+  keep_means,
+  measure,
+)
 
 RESULT = Path(__file__).parents[1] / 'results' / 'few_images_search.json'
 NUMBERS = (1, 2, 10, 100)
@@ -33,10 +39,6 @@ SETTINGS = (
 )
 KNN_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 _NAME = 'EfficientNetLite0'
-
-_FEATURES_DIR = flags.DEFINE_string('features_dir', None, 'Of few_images.features.')
-_DRAWS = flags.DEFINE_integer('draws', 3, 'Of the minority images, per pair.')
-_OUTPUT = flags.DEFINE_string('output', str(RESULT), 'Where the result goes.')
 
 
 def ratio(variances: np.ndarray, images: np.ndarray, num_given: int):
@@ -109,10 +111,10 @@ def _standardise(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
   return (scores - reference.mean()) / reference.std()
 
 
-def main(_: list[str]) -> None:
+def main(options: types.SimpleNamespace) -> None:
   directions = feature_extractor.class_directions((_NAME,), 'imagenet')
   classes = [
-    store.load(_FEATURES_DIR.value, 'cifar100', label, 'train', _NAME, 224)
+    store.load(options.features_dir.value, 'cifar100', label, 'train', _NAME, 224)
     for label in range(5)
   ]
   result = {}
@@ -120,7 +122,7 @@ def main(_: list[str]) -> None:
     rows = {}
     for minority, majority in store.SEARCHED:
       found = search_pair(
-        classes[majority], classes[minority], directions, constants, _DRAWS.value
+        classes[majority], classes[minority], directions, constants, options.draws.value
       )
       for key, values in found.items():
         rows.setdefault(key, []).extend(values)
@@ -133,9 +135,19 @@ def main(_: list[str]) -> None:
       cell = {'auroc': round(float(auroc), 4), 'best_f1': round(float(f1), 4)}
       result.setdefault(setting, {}).setdefault(variant, {})[str(n)] = cell
     print(setting, json.dumps(result[setting]), flush=True)
-    Path(_OUTPUT.value).write_text(json.dumps(result, indent=1) + '\n')
+    keep_means(
+      options.output.value,
+      'python -m experiments.few_images.search --features_dir=DIR',
+      result,
+    )
+
+
+def run_command() -> None:
+  """The command."""
+  options = define_flags(draws=3, output=RESULT)
+  options.features_dir = define_features_dir()
+  app.run(lambda _: main(options))
 
 
 if __name__ == '__main__':
-  flags.mark_flag_as_required('features_dir')
-  app.run(main)
+  run_command()

@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 
 from egan_jax import backbones, command_line, feature_extractor, pretrained, run_files
-from egan_jax.data.batches import Images
+from egan_jax.data.batches import Images, check_images
 from egan_jax.data.image_files import decode, find_images, read_size
 from egan_jax.errors import UserError
 from egan_jax.feature_extractor import BATCH_SIZE
@@ -88,10 +88,7 @@ def extract(
 
 
 def _check_images(images: Images, image_size: int | None) -> None:
-  if images.dtype != np.uint8 or len(images.shape) != 4 or images.shape[3] != 3:
-    raise UserError(
-      f'images are {images.dtype} {list(images.shape)}: uint8 [N, H, W, 3] is needed'
-    )
+  check_images(images)
   if 0 in images.shape:
     raise UserError(f'there are no images in {list(images.shape)}')
   if image_size is None and images.shape[1] != images.shape[2]:

@@ -15,7 +15,7 @@ from egan_jax import bundle as model_bundle
 from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.bundle import Bundle
 from egan_jax.data import image_files
-from egan_jax.data.batches import Images, padded_batches
+from egan_jax.data.batches import Images, check_images, padded_batches
 from egan_jax.data.labelled_files import NOT_CLASSES
 from egan_jax.errors import UserError
 from egan_jax.evaluation import thresholds
@@ -173,10 +173,7 @@ class Predictor:
       raise UserError(f'{images}: give a list of paths, if only of one')
     if not hasattr(images, 'shape'):
       return self._read_files(images)
-    if images.dtype != np.uint8 or len(images.shape) != 4 or images.shape[3] != 3:
-      raise UserError(
-        f'images are {images.dtype} {list(images.shape)}: uint8 [N, H, W, 3] is needed'
-      )
+    check_images(images)
     return (
       (batch, [''] * count) for batch, count in padded_batches(images, self.batch_size)
     )

@@ -53,6 +53,18 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
   write_text(path, text + '\n')
 
 
+def read_json(path: str | os.PathLike) -> Any:
+  """What `write_json` wrote.
+
+  Raises:
+    UserError: the file cannot be read, or is no JSON.
+  """
+  try:
+    return json.loads(Path(path).read_text())
+  except (OSError, ValueError) as error:
+    raise UserError(f'{path} is damaged ({error}): use another workdir') from error
+
+
 def append_records(path: str | os.PathLike, records: Iterable[dict]) -> None:
   """Appends metric records, one JSON line each, on disk when this returns."""
   with open(path, 'ab') as file:

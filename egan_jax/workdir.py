@@ -1,6 +1,5 @@
 """The folder of one run: may it be used, and what stands in it."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +38,7 @@ def check(workdir: Path, config: Mapping[str, Any]) -> None:
     return
   if {entry.name for entry in workdir.iterdir()} <= {CONFIG, DRAWS}:
     return  # nothing was computed yet: bad input may have stopped it
-  held = _read_json(workdir / CONFIG)
+  held = run_files.read_json(workdir / CONFIG)
   differing = sorted(
     field
     for field in {*held, *config} - _PLACEMENT
@@ -93,14 +92,7 @@ def read_summary(workdir: Path) -> dict | None:
     UserError: it is damaged.
   """
   path = workdir / SUMMARY
-  return _read_json(path) if path.exists() else None
-
-
-def _read_json(path: Path) -> dict:
-  try:
-    return json.loads(path.read_text())
-  except (OSError, ValueError) as error:
-    raise UserError(f'{path} is damaged ({error}): choose another workdir') from error
+  return run_files.read_json(path) if path.exists() else None
 
 
 def describe_files(workdir: str | os.PathLike) -> str:

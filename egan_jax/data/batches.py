@@ -5,6 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
+from egan_jax.errors import UserError
+
 
 class Images(Protocol):
   """What is asked of images: a uint8 array `[N, H, W, 3]` or its like on disk."""
@@ -13,6 +15,14 @@ class Images(Protocol):
   dtype: np.dtype
 
   def __getitem__(self, indices: slice) -> np.ndarray: ...
+
+
+def check_images(images: Images) -> None:
+  """Raises `UserError` for what is not uint8 `[N, H, W, 3]`."""
+  if images.dtype != np.uint8 or len(images.shape) != 4 or images.shape[3] != 3:
+    raise UserError(
+      f'images are {images.dtype} {list(images.shape)}: uint8 [N, H, W, 3] is needed'
+    )
 
 
 def padded_batches(images: Images, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:

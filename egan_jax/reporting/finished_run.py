@@ -1,7 +1,6 @@
 """A finished run as its workdir holds it, for pages and tables about it."""
 
 import dataclasses
-import json
 import os
 import zipfile
 from collections.abc import Iterable
@@ -90,13 +89,13 @@ def read(folder: str | os.PathLike, summary: dict | None = None) -> FinishedRun:
     raise UserError(
       f'the run in {folder} is not finished: give the same command again to resume it'
     )
-  config = _read_json(folder / workdir.CONFIG)
+  config = run_files.read_json(folder / workdir.CONFIG)
   try:
     records = run_files.read_records(folder / workdir.METRICS)
   except ValueError as error:
     raise UserError(str(error)) from error
   scores, is_minority = _read_scores(folder / workdir.SCORES)
-  draws = _read_json(folder / workdir.DRAWS)
+  draws = run_files.read_json(folder / workdir.DRAWS)
   return FinishedRun(
     folder=folder,
     config=config,
@@ -124,13 +123,6 @@ def order_metrics(fields: Iterable[str]) -> list[str]:
   fields = list(fields)
   quoted = [name for name in METRICS if name in fields]
   return quoted + [name for name in fields if name not in quoted]
-
-
-def _read_json(path: Path) -> dict:
-  try:
-    return json.loads(path.read_text())
-  except (OSError, ValueError) as error:
-    raise UserError(f'{path} is damaged ({error})') from error
 
 
 def _read_scores(path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -48,9 +48,7 @@ def default() -> ml_collections.ConfigDict:
   config.dropout_rate = 0.2  # before the discriminator's last unit
   config.checkpoint_every = 10  # epochs
   config.trunk_dtype = 'float32'  # of the frozen convolutions; or 'bfloat16'
-  config.images_at_once = (
-    0  # generated 32 px images in a chunk; 0: what suits the device
-  )
+  config.images_at_once = 0  # generated 32 px images in a chunk; 0: as suits the device
   config.activation_memory_share = 0.25  # of available RAM; the rest goes to disk
   config.majority_devices = 1  # devices that share each batch of a fold
 

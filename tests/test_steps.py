@@ -9,6 +9,7 @@ import pytest
 
 from egan_jax import state as egan_state
 from egan_jax import steps
+from egan_jax.backbones.trunk import fit_chunk
 from tests.comparing import assert_close
 from tests.small_runs import make_tiny_player
 
@@ -179,6 +180,14 @@ def test_cached_gradients_equal_uncached(tiny_variables, setting, cut):
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(ours)) > 1e-3
     theirs = dict(theirs, backbone={k: theirs['backbone'][k] for k in ours['backbone']})
     _assert_close(ours, theirs, tolerance=1e-10)
+
+
+def test_a_chunk_suits_the_device(monkeypatch):
+  assert (fit_chunk(32), fit_chunk(96), fit_chunk(4096)) == (128, 14, 1)
+  assert fit_chunk(96, of_32_px=90) == 10
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  assert fit_chunk(96) > 14
+  assert fit_chunk(96, of_32_px=90) == 10
 
 
 @pytest.mark.parametrize('images_at_once', [1, 4])

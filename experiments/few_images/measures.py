@@ -1,17 +1,25 @@
 """How well scores tell two classes apart, whatever the threshold; and keeping that.
 
-Also the flags of the experiments that do so.
+Also how the experiments that do so are run.
 """
 
 import os
 import types
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from absl import flags
+from absl import app, flags
 from sklearn.metrics import roc_auc_score
 
 from egan_jax import environment, run_files
 from egan_jax.rivals.rival import Rival
+
+# What an experiment may read, and the flag's help.
+_FOLDERS = {
+  'features_dir': 'Of few_images.features.',
+  'data_dir': 'The TFDS data folder.',
+  'xray_dir': 'Holds train/NORMAL and so on.',
+}
 
 
 def best_f1(of_minority: np.ndarray, of_majority: np.ndarray) -> float:
@@ -58,16 +66,38 @@ def keep_means(path: str | os.PathLike, command: str, means: dict) -> None:
   run_files.write_json(path, result | {'mean_over_pairs_and_draws': means})
 
 
-def define_flags(draws: int, output: os.PathLike) -> types.SimpleNamespace:
-  """Flags with these defaults; for the command to call, since importers have their own."""
-  return types.SimpleNamespace(
+def average(found: Mapping[tuple, Sequence]) -> dict[str, dict[str, dict]]:
+  """Mean AUROC and best F1 of `measure`'s rows, by the first and the second of a key."""
+  means = {}
+  for (first, second), rows in found.items():
+    auroc, f1 = np.mean(rows, axis=0).round(4).tolist()
+    cell = {'auroc': auroc, 'best_f1': f1}
+    means.setdefault(str(first), {})[str(second)] = cell
+  return means
+
+
+def run_command(
+  main: Callable[[types.SimpleNamespace], None],
+  draws: int,
+  output: os.PathLike,
+  folders: Sequence[str],
+) -> None:
+  """Runs an experiment as a command, with flags that its importers do not get.
+
+  Args:
+    main: takes the flags `draws` and `output`, and one for each folder.
+    draws: the default.
+    output: the default.
+    folders: of `_FOLDERS`.
+  """
+  options = types.SimpleNamespace(
     draws=flags.DEFINE_integer('draws', draws, 'Of the minority images, per pair.'),
     output=flags.DEFINE_string('output', str(output), 'Where the result goes.'),
   )
-
-
-def define_features_dir() -> flags.FlagHolder[str]:
-  """The flag of a command that reads what `few_images.features` keeps."""
-  return flags.DEFINE_string(
-    'features_dir', None, 'Of few_images.features.', required=True
-  )
+  for name in folders:
+    required = name == 'features_dir'
+    flag = flags.DEFINE_string(
+      name, None if required else '', _FOLDERS[name], required=required
+    )
+    setattr(options, name, flag)
+  app.run(lambda _: main(options))

@@ -12,17 +12,11 @@ import types
 from pathlib import Path
 
 import numpy as np
-from absl import app
 
 from egan_jax import feature_extractor, two_covariance
 from egan_jax.two_covariance import Covariances
 from experiments.few_images import store
-from experiments.few_images.measures import (
-  define_features_dir,
-  define_flags,
-  keep_means,
-  measure,
-)
+from experiments.few_images.measures import average, keep_means, measure, run_command
 
 RESULT = Path(__file__).parents[1] / 'results' / 'few_images_search.json'
 NUMBERS = (1, 2, 10, 100)
@@ -130,10 +124,7 @@ def main(options: types.SimpleNamespace) -> None:
       f'power {constants.power}, spherical {constants.spherical},'
       f' between {constants.between}'
     )
-    for (variant, n), values in rows.items():
-      auroc, f1 = np.mean(values, axis=0)
-      cell = {'auroc': round(float(auroc), 4), 'best_f1': round(float(f1), 4)}
-      result.setdefault(setting, {}).setdefault(variant, {})[str(n)] = cell
+    result[setting] = average(rows)
     print(setting, json.dumps(result[setting]), flush=True)
     keep_means(
       options.output.value,
@@ -142,12 +133,5 @@ def main(options: types.SimpleNamespace) -> None:
     )
 
 
-def run_command() -> None:
-  """The command."""
-  options = define_flags(draws=3, output=RESULT)
-  options.features_dir = define_features_dir()
-  app.run(lambda _: main(options))
-
-
 if __name__ == '__main__':
-  run_command()
+  run_command(main, draws=3, output=RESULT, folders=('features_dir',))

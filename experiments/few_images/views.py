@@ -15,14 +15,13 @@ import types
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
 
 from egan_jax import feature_extractor
 from egan_jax.backbones.graph import LayerGraph
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.rivals import fusion
 from experiments.few_images import store
-from experiments.few_images.measures import define_flags, keep_means, measure_draws
+from experiments.few_images.measures import keep_means, measure_draws, run_command
 
 _COMMAND = (
   'python -m experiments.few_images.views --data_dir=TFDS --xray_dir=CHEST_XRAY'
@@ -131,15 +130,5 @@ def main(options: types.SimpleNamespace) -> None:
     keep_means(options.output.value, _COMMAND, result)
 
 
-def run_command() -> None:
-  """The command."""
-  options = define_flags(draws=10, output=RESULT)
-  options.data_dir = flags.DEFINE_string('data_dir', '', 'The TFDS data folder.')
-  options.xray_dir = flags.DEFINE_string(
-    'xray_dir', '', 'Holds train/NORMAL and so on.'
-  )
-  app.run(lambda _: main(options))
-
-
 if __name__ == '__main__':
-  run_command()
+  run_command(main, draws=10, output=RESULT, folders=('data_dir', 'xray_dir'))

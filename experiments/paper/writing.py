@@ -38,7 +38,8 @@ Beside every number stands the command that makes it again: DATA_DIR is a TFDS d
 folder (for chest X-rays the folder with `train/` and `test/`), DIR a folder for runs.
 A game is chaotic: another machine or JAX version gives other games, and means within
 about the spread printed here. Seconds are those of a run's last session; runs on an NVIDIA
-H200 shared it with up to eight others, in full float32. ImageNet weights are EfficientNetLite0's in both networks;
+H200 shared it with up to eight others (how: [speed.md](speed.md#on-an-accelerator)).
+ImageNet weights are EfficientNetLite0's in both networks;
 the paper's own DenseNet121 file could not be downloaded where this was run."""
 
 

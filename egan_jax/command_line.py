@@ -10,6 +10,9 @@ from absl import app, flags, logging
 from egan_jax import compilation_cache
 from egan_jax.errors import UserError
 
+# What is defined here belongs to the command that asks for it, and to its --help.
+flags.disclaim_key_flags()
+
 
 class _PathParser(flags.ArgumentParser):
   """A shell leaves the `~` of `--flag=~/x` to the command."""

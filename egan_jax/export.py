@@ -76,9 +76,7 @@ def export(
   if file_format not in FORMATS:
     raise UserError(f'format={file_format!r}: choose one of {", ".join(FORMATS)}')
   output = Path(output)
-  if output.is_dir():
-    raise UserError(f'{output} is a folder: give the file to write')
-  run_files.check_no_input(output, files.find(model).iterdir())
+  run_files.check_output(output, files.find(model).iterdir())
   bundle = model_bundle.load(model)
   serialize, load = FORMATS[file_format]
   data = serialize(bundle)
@@ -90,10 +88,8 @@ def export(
       f' up to {agreement.difference:.1e} of their range (allowed: {TOLERANCE:.0e})'
       f' and {agreement.num_decisions} decisions differ (allowed: none)'
     )
-  try:
-    run_files.write_bytes(output, data)
-  except OSError as error:
-    raise UserError(f'cannot write {output}: {error.strerror}') from error
+  with run_files.open_output(output) as file:
+    file.write(data)
   return agreement
 
 

@@ -5,7 +5,6 @@
 Images are a .npy file of uint8 `[N, H, W, 3]` or a folder of image files.
 """
 
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,19 +126,12 @@ def extract_to_file(
     UserError: as of `extract`; the images cannot be read, or the output cannot be
       written or is one of them.
   """
-  output = Path(output)
-  if output.is_dir():
-    raise UserError(f'{output} is a folder: give the file to write')
   images, paths = _open_images(Path(source), image_size)
   read = (Path(source) / name for name in paths.get('paths', ()))
-  run_files.check_no_input(output, [source, *read])
+  run_files.check_output(output, [source, *read])
   features = extract(name, images, weights, image_size, preprocess, batch_size)
-  file = io.BytesIO()
-  np.savez(file, features=features, **paths)
-  try:
-    run_files.write_bytes(output, file.getvalue())
-  except OSError as error:
-    raise UserError(f'cannot write {output}: {error.strerror}') from error
+  with run_files.open_output(output) as file:
+    np.savez(file, features=features, **paths)
   return features.shape
 
 

@@ -18,7 +18,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from absl import flags
 from tqdm import tqdm
@@ -61,7 +60,10 @@ def predict_to_file(
   """
   counts, readable, remaining = collections.Counter(), [], iter(paths)
   with (
-    _replace(Path(output)) as file,
+    # Paths may be of any bytes.
+    run_files.open_output(
+      output, 'w', encoding='utf-8', errors='surrogateescape', newline=''
+    ) as file,
     tqdm(total=len(paths), unit='image', disable=None) as bar,
     contextlib.closing(predictor.stream(paths)) as batches,
   ):
@@ -100,29 +102,6 @@ def _make_rows(paths: Paths, predictions: Predictions) -> Iterator[list[str]]:
       '',
       *([] if region is None else [repr(region.majority.value)]),
     ]
-
-
-@contextlib.contextmanager
-def _replace(path: Path) -> Iterator[IO[str]]:
-  """A file to write that takes its place when it is complete, or leaves no trace."""
-  if path.is_dir():
-    raise UserError(f'{path} is a folder: give the file to write')
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Paths may be of any bytes.
-    with open(
-      temporary, 'w', encoding='utf-8', errors='surrogateescape', newline=''
-    ) as file:
-      yield file
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, path)
-  except OSError as error:
-    raise UserError(f'cannot write {path}: {error.strerror}') from error
-  finally:
-    with contextlib.suppress(OSError):
-      temporary.unlink(missing_ok=True)
 
 
 def _describe_cuts(predictor: Predictor) -> str:
@@ -167,7 +146,7 @@ def run_command() -> None:
       raise UserError('give --explain or --abstain: a picture explains a class')
     bundle = model_bundle.load(model.value)
     paths = image_files.find_images(images.value)
-    run_files.check_no_input(output.value, [images.value, *paths])
+    run_files.check_output(output.value, [images.value, *paths])
     predictor = Predictor(
       bundle,
       threshold.value,

@@ -4,42 +4,73 @@ JSON has no NaN or infinity: both are written as null. Arrays and scalars of Num
 and JAX are written as plain lists and numbers.
 """
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from egan_jax.errors import UserError
 
 
-def check_no_input(
+def check_output(
   output: str | os.PathLike, inputs: Iterable[str | os.PathLike]
 ) -> None:
-  """Raises `UserError` if a file that is to be written is one of those read for it."""
+  """Raises `UserError` if what is to be written is a folder, or read for it."""
+  _check_no_folder(output)
   if os.path.exists(output):
     place = os.path.realpath(output)
     if any(os.path.realpath(path) == place for path in inputs):
       raise UserError(f'{output} is one of the files to read: give another to write')
 
 
-def write_bytes(path: str | os.PathLike, data: bytes) -> None:
-  """Writes a whole file or nothing: a temporary file, then `os.replace`.
+def _check_no_folder(output: str | os.PathLike) -> None:
+  if os.path.isdir(output):
+    raise UserError(f'{output} is a folder: give the file to write')
+
+
+@contextlib.contextmanager
+def open_output(
+  path: str | os.PathLike, mode: str = 'wb', **options: Any
+) -> Iterator[IO]:
+  """A file that a user asked for, whole or not at all; arguments as of `open`.
+
+  Raises:
+    UserError: it cannot be written.
+  """
+  _check_no_folder(path)
+  try:
+    with _open_whole(Path(path), mode, **options) as file:
+      yield file
+  except OSError as error:
+    raise UserError(f'cannot write {path}: {error.strerror}') from error
+
+
+@contextlib.contextmanager
+def _open_whole(path: Path, mode: str, **options: Any) -> Iterator[IO]:
+  """A temporary file that takes its place when it is complete, or leaves no trace.
 
   Makes the folder it goes into. An `OSError` leaves an older file as it was.
   """
-  path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
   try:
-    with open(temporary, 'wb') as file:
-      file.write(data)
+    with open(temporary, mode, **options) as file:
+      yield file
       file.flush()
       os.fsync(file.fileno())
     os.replace(temporary, path)
   finally:
-    temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+  """Writes a whole file or nothing, and makes the folder it goes into."""
+  with _open_whole(Path(path), 'wb') as file:
+    file.write(data)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

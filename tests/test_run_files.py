@@ -111,8 +111,8 @@ def test_a_broken_line_in_the_middle_is_an_error(tmp_path):
 def test_a_file_to_read_is_not_one_to_write(tmp_path):
   path, link = tmp_path / 'images.csv', tmp_path / 'link'
   link.symlink_to(tmp_path)
-  run_files.check_no_input(path, [path])  # it is not there to be lost
+  run_files.check_output(path, [path])  # it is not there to be lost
   path.touch()
   with pytest.raises(UserError, match='one of the files to read'):
-    run_files.check_no_input(link / 'images.csv', [tmp_path, path])
-  run_files.check_no_input(tmp_path / 'other', [path])
+    run_files.check_output(link / 'images.csv', [tmp_path, path])
+  run_files.check_output(tmp_path / 'other', [path])

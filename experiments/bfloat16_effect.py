@@ -14,9 +14,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 
-from egan_jax import backbones, environment, run_files, steps
+from egan_jax import backbones, command_line, environment, run_files, steps
 from egan_jax import state as egan_state
 from egan_jax.data import sources
 from egan_jax.data.activation_cache import compute_boundary_activations
@@ -121,8 +121,7 @@ def run_command() -> None:
   num_epochs = flags.DEFINE_integer('num_epochs', 20, 'Of each game.', lower_bound=1)
   output = flags.DEFINE_string('output', str(RESULT), 'Where the result goes.')
 
-  def main(_):
-    logging.set_verbosity(logging.WARNING)
+  def main() -> None:
     dataset = 'cifar10' if data_dir.value else 'digits'
     classes = (0, 1) if data_dir.value else (8, 3)
     images = sources.load(dataset, data_dir.value, *classes)
@@ -138,7 +137,7 @@ def run_command() -> None:
     run_files.write_json(output.value, result)
     print(json.dumps(result, indent=2))
 
-  app.run(main)
+  command_line.run(main, required=())
 
 
 if __name__ == '__main__':

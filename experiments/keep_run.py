@@ -12,18 +12,18 @@ import json
 import shutil
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
-from egan_jax import run_files, workdir
+from egan_jax import command_line, run_files, workdir
 
 RESULTS = Path(__file__).parent / 'results'
 
-_RUN = flags.DEFINE_string('run', None, 'Workdir of a finished run.', required=True)
-_NAME = flags.DEFINE_string('name', None, 'Name of the result.', required=True)
-_COMMAND = flags.DEFINE_string('command', None, 'What made the run.', required=True)
+_RUN = flags.DEFINE_string('run', None, 'Workdir of a finished run.')
+_NAME = flags.DEFINE_string('name', None, 'Name of the result.')
+_COMMAND = flags.DEFINE_string('command', None, 'What made the run.')
 
 
-def main(_):
+def main() -> None:
   run = Path(_RUN.value)
   config = json.loads((run / workdir.CONFIG).read_text())
   config['data_dir'] = 'DATA_DIR' if config['data_dir'] else ''
@@ -42,4 +42,4 @@ def main(_):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command_line.run(main, required=(_RUN, _NAME, _COMMAND))

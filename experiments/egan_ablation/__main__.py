@@ -14,9 +14,9 @@ stopped command goes on where it was.
 import json
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
-from egan_jax import feature_extractor
+from egan_jax import command_line, feature_extractor
 from experiments.egan_ablation import boundary_activations, search, tables
 from experiments.egan_ablation.fields import Field, run_problem
 from experiments.egan_ablation.versions import VERSIONS
@@ -38,7 +38,7 @@ _SEARCH_DRAWS = flags.DEFINE_integer('search_draws', 5, 'Per pair of classes.')
 _RENDER = flags.DEFINE_bool('render', False, 'Only write the document.')
 
 
-def main(_):
+def main() -> None:
   """Searches, or measures what is not stored yet, and writes the document."""
   output = Path(_OUTPUT.value)
   result = json.loads(output.read_text()) if output.exists() else {'cells': {}}
@@ -67,4 +67,4 @@ def main(_):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command_line.run(main, required=())

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from egan_jax import backbones, state
+from egan_jax import backbones, command_line, state
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.models.pooling import pool
 from experiments.egan_ablation.games import Top
@@ -78,18 +78,18 @@ def load(folder: str, dataset: str, label: int) -> np.ndarray:
 
 def run_command() -> None:
   """The command; its flags are defined here, not in whoever imports this module."""
-  folder = flags.DEFINE_string('features_dir', None, 'For them.', required=True)
+  folder = flags.DEFINE_string('features_dir', '', 'For them.')
   data_dir = flags.DEFINE_string('data_dir', '', 'The TFDS data folder.')
   batch_size = flags.DEFINE_integer('batch_size', 16, 'Images per batch.')
 
-  def main(_):
+  def main() -> None:
     sources, extractor = store.Sources(data_dir.value, ''), make_extractor()
     for which in CLASSES:
       stem = store.stem_of(*which, STORED_AS, SIZE, False)
       images_of = functools.partial(sources.images, *which, SIZE)
       store.extract(Path(folder.value), stem, images_of, extractor, batch_size.value)
 
-  app.run(main)
+  command_line.run(main, required=(folder,))
 
 
 if __name__ == '__main__':

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from egan_jax import feature_extractor
+from egan_jax import command_line, feature_extractor
 from egan_jax.errors import UserError
 from experiments.few_images import tables
 from experiments.few_images.decisions import (
@@ -47,7 +47,7 @@ _EXPECTED = flags.DEFINE_bool('expected_f1', True, 'Whether that rule is tried t
 _RENDER = flags.DEFINE_bool('render', False, 'Only write the document.')
 
 
-def main(_):
+def main() -> None:
   """Measures what is not stored yet and writes the document."""
   output = Path(_OUTPUT.value)
   stored = json.loads(output.read_text()) if output.exists() else {}
@@ -108,4 +108,4 @@ def _run_problem(stored: dict, output: Path, name: str, size: str) -> None:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command_line.run(main, required=())

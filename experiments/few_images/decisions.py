@@ -78,20 +78,26 @@ def run_fusion(
 
   `best_f1` of a row is of the cut that is best on the test labels.
   """
-  rival = fusion.rival(directions, remembered=NUM_FOLDS + 1)
-  folds = list(KFold(NUM_FOLDS, shuffle=True, random_state=0).split(problem.majority))
+  rival = fusion.rival(directions)
+  known = rival.measure(problem.majority)
+  folds = [
+    (rival.measure(problem.majority[fitted]), kept)
+    for fitted, kept in KFold(NUM_FOLDS, shuffle=True, random_state=0).split(
+      problem.majority
+    )
+  ]
   results = {}
   for n in problem.numbers:
     minority = problem.draws(n, num_draws)
     seeds = [0] * len(minority)
-    scorers = rival.fit_draws(problem.majority, minority, seeds)
+    scorers = rival.fit_draws(known, minority, seeds)
     test = score_draws(scorers, problem.test)
     left = {
       name: np.empty((len(minority), len(problem.majority)), np.float32)
       for name in test
     }
-    for fitted, kept in folds:
-      fits = rival.fit_draws(problem.majority[fitted], minority, seeds)
+    for known_of_fold, kept in folds:
+      fits = rival.fit_draws(known_of_fold, minority, seeds)
       for name, scores in score_draws(fits, problem.majority[kept]).items():
         left[name][:, kept] = scores
     for draw, scorer in enumerate(scorers):
@@ -101,7 +107,7 @@ def run_fusion(
           left_out = None
           if n >= FEWEST_SCORES:
             left_out = held_out.left_out_scores(
-              rival, problem.majority, minority[draw], num_folds=20
+              rival, known, minority[draw], num_folds=20
             )
           cuts['f1_expected'] = _expected_f1(scorer, left[name][draw], left_out)
         scores, is_minority = test[name][draw], problem.test_is_minority

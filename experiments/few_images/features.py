@@ -11,9 +11,9 @@ are there: 20 draws of 100. Every image is there as it is and mirrored.
 import functools
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
-from egan_jax import feature_extractor
+from egan_jax import command_line, feature_extractor
 from experiments.few_images import store
 
 BACKBONES = ['EfficientNetLite0', 'EfficientNetLite1', 'EfficientNetLite2']
@@ -24,7 +24,7 @@ CIFAR100 = [('cifar100', c, s) for s in ('test', 'train') for c in range(5)]
 XRAY = [('xray', c, s) for s in ('test', 'train') for c in ('NORMAL', 'PNEUMONIA')]
 EVERYTHING = [*CIFAR100, *CIFAR10_CARS, *CIFAR10_PETS, *XRAY]
 
-_FEATURES_DIR = flags.DEFINE_string('features_dir', None, 'Where features are kept.')
+_FEATURES_DIR = flags.DEFINE_string('features_dir', '', 'Where features are kept.')
 _DATA_DIR = flags.DEFINE_string('data_dir', '', 'The TFDS data folder.')
 _XRAY_DIR = flags.DEFINE_string('xray_dir', '', 'Holds train/NORMAL and so on.')
 _BACKBONES = flags.DEFINE_list('backbones', BACKBONES, 'In this order.')
@@ -33,7 +33,7 @@ _MIRRORED = flags.DEFINE_bool('mirrored', True, 'Whether mirror images, too.')
 _BATCH_SIZE = flags.DEFINE_integer('batch_size', 16, 'Images per batch.')
 
 
-def main(_: list[str]) -> None:
+def main() -> None:
   folder, batch_size = Path(_FEATURES_DIR.value), _BATCH_SIZE.value
   sources = store.Sources(_DATA_DIR.value, _XRAY_DIR.value)
   for size in map(int, _SIZES.value):
@@ -47,5 +47,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  flags.mark_flag_as_required('features_dir')
-  app.run(main)
+  command_line.run(main, required=(_FEATURES_DIR,))

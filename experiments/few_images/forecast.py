@@ -96,9 +96,10 @@ def judge_pair(
   size = min(_POOL, len(minority) // 2)
   pool, others = minority[:size], minority[size : size + _OTHERS]
   rival = fusion.rival(directions)
+  known = rival.measure(fitted)
   for n in NUMBERS:
     draws = pool[: n * num_draws].reshape(num_draws, n, -1)
-    fits = rival.fit_draws(fitted, draws, [0] * num_draws)
+    fits = rival.fit_draws(known, draws, [0] * num_draws)
     scores = (decisions.score_draws(fits, part)['fusion'] for part in (others, rest))
     for scorer, *of_both in zip(fits, *scores, strict=True):
       yield n, judge(scorer, *of_both)

@@ -51,10 +51,11 @@ def search_pair(
   fitted, rest = majority[:num_fitted], majority[num_fitted:]
   pool, others = np.array_split(minority, 2)
   rival = fusion.rival(directions)
+  known = rival.measure(fitted)
   found = {}
   for n in NUMBERS:
     draws = np.stack([pool[rng.permutation(len(pool))[:n]] for _ in range(num_draws)])
-    for scorer in rival.fit_draws(fitted, draws, [0] * num_draws):
+    for scorer in rival.fit_draws(known, draws, [0] * num_draws):
       of_others, of_rest = (evaluate_parts(scorer, f) for f in (others, rest))
       for weight in WEIGHTS:
         fused = (part[0] + weight * part[1] for part in (of_others, of_rest))

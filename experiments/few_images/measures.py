@@ -8,10 +8,10 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from sklearn.metrics import roc_auc_score
 
-from egan_jax import environment, run_files
+from egan_jax import command_line, environment, run_files
 from egan_jax.rivals.rival import Rival
 
 # What an experiment may read, and the flag's help.
@@ -55,7 +55,7 @@ def measure_draws(
     others: of the minority, in no draw.
     rest: see `fitted`.
   """
-  scorers = rival.fit_draws(fitted, draws, [0] * len(draws))
+  scorers = rival.fit_draws(rival.measure(fitted), draws, [0] * len(draws))
   return [measure(scorer.scores(others), scorer.scores(rest)) for scorer in scorers]
 
 
@@ -95,9 +95,5 @@ def run_command(
     output=flags.DEFINE_string('output', str(output), 'Where the result goes.'),
   )
   for name in folders:
-    required = name == 'features_dir'
-    flag = flags.DEFINE_string(
-      name, None if required else '', _FOLDERS[name], required=required
-    )
-    setattr(options, name, flag)
-  app.run(lambda _: main(options))
+    setattr(options, name, flags.DEFINE_string(name, '', _FOLDERS[name]))
+  command_line.run(lambda: main(options), required=(options.features_dir,))

@@ -184,7 +184,7 @@ def sizes(cells: Cells) -> Table:
     {'': (head, rows)},
     [
       'Seconds are those of all folds of a seed at 32 px, on 1 or 2 cores, most with other'
-      " work beside it; 'about' is one measured epoch times 100.",
+      ' work beside it.',
     ],
     {},
   )

@@ -97,7 +97,7 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
       held_out_share: of the majority, for the threshold of a trained head.
       calibrate: whether to fit `predict_proba`; it takes more fits.
       num_epochs: of methods that train a head, like all that follow.
-      batch_size: majority images per step.
+      batch_size: images per step; of 'egan', majority images.
       learning_rate: of Adam.
       dropout_rate: before the last unit.
       random_state: of all that is drawn.

@@ -185,19 +185,12 @@ def _decide_head(
 def _decide_game(
   minority, majority, training, rule, calibrate, held_out_share, seed
 ) -> Decision:
-  """The paper's threshold takes no held-out images; then all train.
-
-  The minority leaves none out either: see `epoch_choice.MINORITY_CHOSE`.
-  """
-  fitted, kept, missing = majority, None, 'the paper holds no image out'
-  if rule.name != 'zero':
-    number = jax.tree.leaves(majority)[0].shape[0]
-    try:
-      split = rivals.split_majority(number, rule.specificity, held_out_share, seed)
-    except UserError as error:
-      missing = str(error)
-    else:
-      fitted, kept = (jax.tree.map(lambda a, i=i: a[i], majority) for i in split)
+  """The minority leaves no image out: see `epoch_choice.MINORITY_CHOSE`."""
+  number = jax.tree.leaves(majority)[0].shape[0]
+  *split, missing = rivals.split_majority_of_game(number, rule, held_out_share, seed)
+  fitted, kept = majority, None
+  if not missing:
+    fitted, kept = (jax.tree.map(lambda a, i=i: a[i], majority) for i in split)
   scorer = _play(minority, fitted, training, seed)
   return rivals.decide_from_scores(
     scorer,

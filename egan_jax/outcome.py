@@ -83,31 +83,35 @@ def make_rule(config: dict) -> ThresholdRule:
   )
 
 
-def hold_out(config: dict, draws: Draws) -> tuple[Draws, np.ndarray]:
-  """The draws that a game trains on, and majority positions `[H]` kept from it.
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+  """What is kept from a game, for the threshold.
 
-  None are kept where the threshold is the paper's 0.
-
-  Raises:
-    UserError: there are too few majority images.
+  Attributes:
+    majority: positions `[H]` in the majority images.
+    missing: why there are none, if there are none.
   """
-  if not plays(config) or make_rule(config).name == 'zero':
-    return draws, draws.majority[:0]
-  fitted, held_out = rivals.split_majority(
-    len(draws.majority),
-    config['target_specificity'],
-    config['held_out_share'],
-    config['seed'],
+
+  majority: np.ndarray
+  missing: str
+
+
+def hold_out(config: dict, draws: Draws) -> tuple[Draws, HeldOut]:
+  """The draws that a game trains on, and what is kept from it."""
+  if not plays(config):
+    return draws, HeldOut(draws.majority[:0], 'no game is played')
+  fitted, kept, missing = rivals.split_majority_of_game(
+    len(draws.majority), make_rule(config), config['held_out_share'], config['seed']
   )
-  kept = dataclasses.replace(draws, majority=draws.majority[fitted])
-  return kept, draws.majority[held_out]
+  trained_on = dataclasses.replace(draws, majority=draws.majority[fitted])
+  return trained_on, HeldOut(draws.majority[kept], missing)
 
 
 def reach(
   config: dict,
   images: TwoClasses,
   draws: Draws,
-  held_out: np.ndarray,
+  held_out: HeldOut,
   played: Played | None,
   loading_seconds: float,
 ) -> Outcome:
@@ -117,7 +121,7 @@ def reach(
     config: as of `config.default`.
     images: of both classes.
     draws: all images of the run, those held out from the game among them.
-    held_out: majority positions `[H]` that the game did not train on.
+    held_out: what the game did not train on.
     played: the game, where `plays`.
     loading_seconds: what reading the images took.
   """
@@ -164,7 +168,7 @@ def _decide_game(
   played: Played,
   images: TwoClasses,
   draws: Draws,
-  held_out: np.ndarray,
+  held_out: HeldOut,
   rule: ThresholdRule,
 ) -> Candidate:
   """The discriminators of a game, each with its threshold.
@@ -174,7 +178,9 @@ def _decide_game(
   """
   trunk = played.player.trunk
   cache = game_setup.open_activation_cache(config)
-  majority = cache.compute(trunk, images.majority[held_out]) if len(held_out) else None
+  majority = None
+  if not held_out.missing:
+    majority = cache.compute(trunk, images.majority[held_out.majority])
   decisions = []
   for fold in range(len(draws.minority)):
     network = jax.tree.map(lambda a, f=fold: a[f], played.discriminators)
@@ -185,6 +191,7 @@ def _decide_game(
       None,
       rule,
       calibrate=majority is not None,
+      no_held_out=held_out.missing,
       no_left_out=epoch_choice.MINORITY_CHOSE,
     )
     decisions.append(decision)

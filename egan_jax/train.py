@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import ml_collections
+import numpy as np
 
 from egan_jax import config as egan_config
 from egan_jax import game, hosts, outcome, results, workdir
@@ -55,7 +56,7 @@ def train_and_evaluate(
     _check_test_images(config, images)
     trained_on, held_out = outcome.hold_out(config, draws)
   loading = time.perf_counter() - start
-  used = _describe_draws(images, trained_on, held_out)
+  used = _describe_draws(images, trained_on, held_out.majority)
   hosts.check_same('images', used)
   begin = functools.partial(workdir.begin, folder, config, used)
   played = None
@@ -135,7 +136,7 @@ def _check_test_images(config: dict, images: TwoClasses) -> None:
     )
 
 
-def _describe_draws(images: TwoClasses, draws: Draws, held_out) -> dict:
+def _describe_draws(images: TwoClasses, draws: Draws, held_out: np.ndarray) -> dict:
   """Which images the run uses: their indices in the data set's own splits."""
   return {
     'minority': images.minority_indices[draws.minority],

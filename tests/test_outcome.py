@@ -136,6 +136,16 @@ def test_one_fold_has_intervals_and_the_prior_that_was_asked_for(tmp_path):
   assert re.search(r'most like it of 3: training image \d+ \(cosine 0\.\d{3}\)', page)
 
 
+def test_game_with_too_few_images_to_hold_out_says_so(tmp_path):
+  config = _make_config(threshold='target_specificity', num_majority=30)
+  decision = train.train_and_evaluate(config, tmp_path)['decision']
+  assert decision['thresholds'] == [0.0, 0.0]
+  assert any(
+    note.startswith('the rule target_specificity cannot be kept: 30 majority images')
+    for note in decision['notes']
+  )
+
+
 def test_paper_holds_nothing_out(tmp_path):
   summary = train.train_and_evaluate(_make_config(), tmp_path)
   draws = json.loads((tmp_path / 'draws.json').read_text())

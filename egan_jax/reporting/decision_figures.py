@@ -7,7 +7,7 @@ import numpy as np
 
 from egan_jax.evaluation import reliability
 from egan_jax.reporting import plotting
-from egan_jax.reporting.plotting import INK, MAJORITY, MUTED
+from egan_jax.reporting.plotting import INK, MAJORITY, MINORITY, MUTED
 
 _HISTOGRAM_BINS = 50
 
@@ -37,7 +37,14 @@ def draw_score_histogram(
     'Test scores', f'{label}\ncentral 99% of each class{pooled}', size=(7.2, 4.2)
   )
   edges = _choose_edges(scores, is_minority, values)
-  plotting.draw_class_histograms(axes, scores, is_minority, edges)
+  for name, color, of_class in (
+    ('minority', MINORITY, is_minority),
+    ('majority', MAJORITY, ~is_minority),
+  ):
+    of_name = scores[:, of_class]
+    percent = 100 * np.histogram(of_name, edges)[0] / of_name.size
+    axes.stairs(percent, edges, fill=True, color=color, alpha=0.35)
+    axes.stairs(percent, edges, color=color, linewidth=1.6, label=f'actually {name}')
   for number, value in enumerate(values):
     plural = 'threshold' if len(values) == 1 else 'thresholds of the folds'
     axes.axvline(
@@ -45,7 +52,7 @@ def draw_score_histogram(
     )
   axes.set_xlim(edges[0], edges[-1])
   axes.set_ylim(bottom=0)
-  axes.set_xlabel('score', color=INK)
+  axes.set_xlabel('score (below the threshold: minority)', color=INK)
   axes.set_ylabel('% of the class', color=INK)
   plotting.draw_legend(axes, columns=3)
   plotting.save_figure(axes, path)

@@ -21,7 +21,6 @@ from egan_jax.reporting import plotting
 from egan_jax.reporting.plotting import INK, MAJORITY, MINORITY, MUTED
 
 _GRID_COLUMNS = 8
-_HISTOGRAM_BINS = 50
 
 
 def draw_losses(records: Sequence[dict], path: str | os.PathLike) -> None:
@@ -218,46 +217,6 @@ def draw_generated_images(
   plotting.save_figure(axes, path)
 
 
-def draw_score_histogram(
-  scores: np.ndarray, is_minority: np.ndarray, path: str | os.PathLike, *, label: str
-) -> None:
-  """Histogram of the deciding discriminators' test scores by class, threshold at 0.
-
-  Args:
-    scores: `[F, N]` finite test scores, one row per fold; the folds are pooled.
-    is_minority: `[N]` bool, true where the image is of the minority class.
-    path: of the PNG.
-    label: of the protocol their epoch falls under (`honest_protocol`'s).
-  """
-  scores, is_minority = np.asarray(scores), np.asarray(is_minority, bool)
-  folds = len(scores)
-  pooled = '' if folds == 1 else f' of {folds} folds, pooled'
-  axes = plotting.new_axes(
-    'Test scores that decide', f'{label}\ncentral 99% of each class{pooled}'
-  )
-  edges = _choose_bins(scores, is_minority)
-  plotting.draw_class_histograms(axes, scores, is_minority, edges)
-  axes.axvline(0, color=INK, linewidth=1.2)
-  for name, offset, side in (('minority', -6, 'right'), ('majority', 6, 'left')):
-    axes.annotate(
-      f'called {name}',
-      (0, 1),
-      xytext=(offset, -2),
-      xycoords=('data', 'axes fraction'),
-      textcoords='offset points',
-      ha=side,
-      va='top',
-      color=MUTED,
-    )
-  room = 0.24 * (edges[-1] - edges[0])  # for the words on either side of 0
-  axes.set_xlim(min(edges[0], -room), max(edges[-1], room))
-  axes.set_ylim(0, 1.12 * axes.get_ylim()[1])
-  axes.set_xlabel('score (logit)', color=INK)
-  axes.set_ylabel('% of the class', color=INK)
-  plotting.draw_legend(axes, columns=2)
-  plotting.save_figure(axes, path)
-
-
 def _describe_curves(records: Sequence[dict]) -> str:
   """What a line and a band are, and whether some folds stopped before others."""
   last_epochs = find_last_epochs(records)
@@ -270,15 +229,6 @@ def _describe_curves(records: Sequence[dict]) -> str:
 def _count_test_images(records: Sequence[dict]) -> tuple[int, int]:
   """Test images of the minority and of the majority."""
   return records[0]['minority_total'], records[0]['majority_total']
-
-
-def _choose_bins(scores: np.ndarray, is_minority: np.ndarray) -> np.ndarray:
-  """Edges of equal bins over the central 99% of each class, 0 among the edges."""
-  classes = scores[:, is_minority], scores[:, ~is_minority]
-  quantiles = [np.quantile(values, (0.005, 0.995)) for values in classes]
-  low, high = min(0.0, np.min(quantiles)), max(0.0, np.max(quantiles))
-  width = ((high - low) or 1.0) / _HISTOGRAM_BINS
-  return width * np.arange(np.floor(low / width), np.floor(high / width) + 2)
 
 
 def _to_unit_range(images: np.ndarray) -> np.ndarray:

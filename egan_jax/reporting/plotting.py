@@ -104,27 +104,6 @@ def draw_curve(axes: Axes, curves: np.ndarray, color: str, label: str) -> None:
     axes.vlines(epochs, low, high, color=color, alpha=0.4, linewidth=4)
 
 
-def draw_class_histograms(
-  axes: Axes, scores: np.ndarray, is_minority: np.ndarray, edges: np.ndarray
-) -> None:
-  """Of each class the share of its scores in every bin, in percent.
-
-  Args:
-    axes: to draw on.
-    scores: `[F, N]`; the folds are pooled.
-    is_minority: bool `[N]`.
-    edges: of the bins, `[E]`.
-  """
-  for name, color, of_class in (
-    ('minority', MINORITY, is_minority),
-    ('majority', MAJORITY, ~is_minority),
-  ):
-    values = scores[:, of_class]
-    percent = 100 * np.histogram(values, edges)[0] / values.size
-    axes.stairs(percent, edges, fill=True, color=color, alpha=0.35)
-    axes.stairs(percent, edges, color=color, linewidth=1.6, label=f'actually {name}')
-
-
 def describe_band(num_folds: int) -> str:
   """What `draw_curve` shows, for a subtitle."""
   if num_folds == 1:

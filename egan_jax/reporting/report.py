@@ -8,7 +8,7 @@ import numpy as np
 
 from egan_jax import run_files
 from egan_jax.evaluation import nash, protocols
-from egan_jax.reporting import figures
+from egan_jax.reporting import decision_figures, figures
 
 
 def summarise(
@@ -75,7 +75,9 @@ def draw_figures(
     records, folder / 'precision_recall_f1.png', **decision
   )
   figures.draw_confusion_matrix(records, folder / 'confusion_matrix.png', **decision)
-  figures.draw_score_histogram(scores, is_minority, folder / 'scores.png', label=label)
+  decision_figures.draw_score_histogram(
+    scores, is_minority, [0.0], folder / 'scores.png', label=label
+  )
   figures.draw_generated_images(
     minority_images, generated_images, folder / 'generated_images.png'
   )

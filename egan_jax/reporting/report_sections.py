@@ -3,6 +3,7 @@
 A section that a run has nothing for is None.
 """
 
+import ast
 import json
 import shlex
 from collections.abc import Mapping
@@ -140,12 +141,23 @@ def make_command(run: FinishedRun) -> str:
   """A command that makes the same run, from the fields that are not the default."""
   default = egan_config.default().to_dict()
   changed = [
-    shlex.quote(f'--config.{name}={value}')
+    shlex.quote(f'--config.{name}={_to_argument(value, default.get(name))}')
     for name, value in run.config.items()
     if name not in default or default[name] != value
   ]
   start = 'python -m egan_jax.main --config=configs/cifar10.py --workdir=DIR'
   return ' \\\n  '.join([start, *changed])
+
+
+def _to_argument(value: Any, default: Any) -> str:
+  """Where a field takes any type, a name that reads as another, like 1e3, is quoted."""
+  if not isinstance(value, str) or isinstance(default, str):
+    return str(value)
+  try:
+    ast.literal_eval(value.capitalize() if value in ('true', 'false') else value)
+  except (SyntaxError, ValueError):
+    return value
+  return repr(value)
 
 
 def make_environment(run: FinishedRun) -> list[tuple[str, str]]:

@@ -16,9 +16,9 @@ from egan_jax.rivals.decision import (
   decide_from_scores,
   default_rule,
   make_rule,
+  split_majority_of_game,
 )
 from egan_jax.rivals.head import HeadTraining
-from egan_jax.rivals.held_out import split_majority
 from egan_jax.rivals.registry import get, names
 from egan_jax.rivals.rival import Rival
 from egan_jax.scorers import BOUNDARY, FEATURES
@@ -39,5 +39,5 @@ __all__ = [
   'get',
   'make_rule',
   'names',
-  'split_majority',
+  'split_majority_of_game',
 ]

@@ -54,7 +54,7 @@ def compare(
     prior: of `metrics.evaluate_scores`.
     calibrate: whether to add `PROBABILITY_METRICS`, of P(minority) at `prior` (by
       default the test set's) from held-out majority and left-out minority scores;
-      it takes up to 20 more fits per draw.
+      it takes up to 20 more fits per draw, 5 of a head.
     class_directions: of `registry.get`, for the features.
 
   Returns:

@@ -103,6 +103,15 @@ def make_rule(name: str, method: str, **numbers: float) -> ThresholdRule:
   return ThresholdRule(name, **numbers)
 
 
+def split_majority_of_game(
+  num_majority: int, rule: ThresholdRule, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, str]:
+  """`held_out.split_majority` for a game, which at the paper's 0 trains on all."""
+  if rule.name == 'zero':
+    return np.arange(num_majority), np.arange(0), 'the paper holds no image out'
+  return held_out.split_majority(num_majority, rule.specificity, share, seed)
+
+
 @dataclasses.dataclass(frozen=True)
 class Decision:
   """All that a method makes of the training images of one draw.
@@ -175,7 +184,7 @@ def decide(
       try:
         left_out_scores = held_out.left_out_scores(
           rival,
-          fit.majority,
+          fit.known,
           jax.tree.map(lambda a, d=draw: a[d], minority),
           seeds[draw],
           training,

@@ -1,7 +1,8 @@
 """Rivals that measure distances between features; nothing is trained.
 
-Each takes majority features float `[M, C]` and returns a `Scorer`. Those that look
-at minority features `[n, C]` take them and a seed too, which they have no use for.
+Each takes majority features float64 `[M, C]`, or what was measured of them, and returns a
+`Scorer`. Those that look at minority features `[n, C]` take them and a seed too, which
+they have no use for.
 """
 
 import dataclasses
@@ -44,11 +45,13 @@ class Neighbors:
   """One-class kNN and its scores of the majority images that it consists of.
 
   Attributes:
+    majority: features `[M, C]`.
     arrays: of its scorer.
     mean: of the scores; there a majority image is no neighbour of its own.
     deviation: of the scores, or 1 where that is 0.
   """
 
+  majority: np.ndarray
   arrays: dict[str, np.ndarray]
   mean: float
   deviation: float
@@ -57,27 +60,21 @@ class Neighbors:
 def measure_neighbors(majority: np.ndarray) -> Neighbors:
   """The part of `class_mean_and_knn` that no minority image changes."""
   if len(majority) == 1:
-    return Neighbors(_index(majority), 0.0, 1.0)
+    return Neighbors(majority, _index(majority), 0.0, 1.0)
   index = NearestNeighbors(
     n_neighbors=min(NUM_NEIGHBORS, len(majority) - 1), algorithm='brute'
   ).fit(majority)
   scores = -index.kneighbors()[0].mean(axis=1)
-  return Neighbors(_index(majority), scores.mean(), scores.std() or 1.0)
+  return Neighbors(majority, _index(majority), scores.mean(), scores.std() or 1.0)
 
 
-def class_mean_and_knn(
-  majority: np.ndarray,
-  minority: np.ndarray,
-  seed: int,
-  neighbors: Neighbors | None = None,
-) -> Scorer:
+def class_mean_and_knn(knn: Neighbors, minority: np.ndarray, seed: int) -> Scorer:
   """Nearest class mean plus one-class kNN.
 
   Both are measured in standard deviations from their mean on the majority.
-  `neighbors` are those of the majority, if they have been measured already.
   """
   del seed
-  knn = neighbors or measure_neighbors(majority)
+  majority = knn.majority
   line = _between_means(majority, minority)
   of_majority = (majority - line['centre']) @ line['weights']
   deviation = of_majority.std() or 1.0

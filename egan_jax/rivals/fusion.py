@@ -8,7 +8,7 @@ classes differ: see `egan_jax.two_covariance`.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -27,15 +27,15 @@ from egan_jax.scorers import FEATURES, Scorer
 NAME = 'fusion'
 
 
-def rival(class_directions: np.ndarray | None = None, remembered: int = 2) -> Rival:
+def rival(class_directions: np.ndarray | None = None) -> Rival:
   """'fusion', with what it is to know of other classes; arguments as of `plda.rival`."""
-  measure = functools.partial(_measure, class_directions=class_directions)
   return Rival(
     NAME,
     FEATURES,
     decides_at_zero=False,
     from_one_image='the posterior of its class, given it',
-    fit_draws=functools.partial(_fit_draws, plda.remember(measure, remembered)),
+    fit_draws=_fit_draws,
+    measure=functools.partial(_measure, class_directions=class_directions),
   )
 
 
@@ -84,6 +84,7 @@ class _Known:
 
 
 def _measure(majority: np.ndarray, class_directions: np.ndarray | None) -> _Known:
+  majority = np.asarray(majority)
   neighbors = plda.measure_with_neighbors(majority, class_directions)
   roots = two_covariance.raise_to(majority, neighbors.model.power, np)
   scaler = StandardScaler().fit(np.asarray(roots, np.float64))
@@ -96,15 +97,13 @@ def _measure(majority: np.ndarray, class_directions: np.ndarray | None) -> _Know
 
 
 def _fit_draws(
-  measure: Callable[[np.ndarray], _Known],
-  majority: np.ndarray,
+  known: _Known,
   minority: np.ndarray,
   seeds: Sequence[int],
   training: Any = None,
 ) -> list[Scorer]:
   del seeds, training
   minority = np.asarray(minority)
-  known = measure(np.asarray(majority))
   neighbors = known.neighbors
   roots = two_covariance.raise_to(minority, neighbors.model.power, np)
   # The penalty gives log odds of standardised images a prior variance of 1, as in

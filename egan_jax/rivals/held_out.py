@@ -22,14 +22,14 @@ class Fit:
 
   Attributes:
     scorers: `[D]`.
-    majority: what the scorers were fitted on.
+    known: what the scorers were fitted on, as of `Rival.measure`.
     scores: `[D, m]`, or None.
     num_folds: of how many fits the scores are; None for the scorers themselves.
     missing: why there are no scores, if there are none.
   """
 
   scorers: list[Scorer]
-  majority: Any
+  known: Any
   scores: np.ndarray | None
   num_folds: int | None = None
   missing: str = ''
@@ -46,13 +46,14 @@ def fit_crosswise(
 
   For methods that are fitted quickly; arguments as of `out_of_fold_scores`.
   """
-  scorers = rival.fit_draws(majority, minority, seeds)
+  known = rival.measure(majority)
+  scorers = rival.fit_draws(known, minority, seeds)
   num_folds = min(NUM_FOLDS, len(majority))
   if num_folds < 2:
     missing = 'a single majority image leaves none to choose a threshold on'
-    return Fit(scorers, majority, None, missing=missing)
+    return Fit(scorers, known, None, missing=missing)
   scores = out_of_fold_scores(rival, majority, minority, seeds, num_folds, split_seed)
-  return Fit(scorers, majority, scores, num_folds)
+  return Fit(scorers, known, scores, num_folds)
 
 
 def fit_and_hold_out(
@@ -67,24 +68,22 @@ def fit_and_hold_out(
 ) -> Fit:
   """Fits once, on all but a share of the majority, and scores that.
 
-  Arguments as of `Rival.fit_draws` and `split_majority`; where that refuses, all are
-  fitted on.
+  Arguments as of `Rival.fit_draws` and `split_majority`.
   """
   number = jax.tree.leaves(majority)[0].shape[0]
-  try:
-    split = split_majority(number, specificity, share, split_seed)
-  except UserError as error:
-    scorers = rival.fit_draws(majority, minority, seeds, training)
-    return Fit(scorers, majority, None, missing=str(error))
+  *split, missing = split_majority(number, specificity, share, split_seed)
   fitted, kept = (jax.tree.map(lambda a, i=i: a[i], majority) for i in split)
-  scorers = rival.fit_draws(fitted, minority, seeds, training)
+  known = rival.measure(fitted)
+  scorers = rival.fit_draws(known, minority, seeds, training)
+  if missing:
+    return Fit(scorers, known, None, missing=missing)
   scores = np.stack([rival.score(scorer, kept) for scorer in scorers])
-  return Fit(scorers, fitted, scores)
+  return Fit(scorers, known, scores)
 
 
 def split_majority(
   num_majority: int, specificity: float, share: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, str]:
   """Which majority images are fitted on and which are held out.
 
   One split and one fit: for methods that take long to fit. The guarantee of
@@ -97,21 +96,20 @@ def split_majority(
     seed: of the split.
 
   Returns:
-    Positions to fit on and to hold out, sorted.
-
-  Raises:
-    UserError: fewer would be left than are held out.
+    Positions to fit on and to hold out, sorted, and why there are none to hold out:
+    fewer would be left than are held out.
   """
   needed = count_needed_for_specificity(specificity)
   held_out = max(int(np.ceil(share * num_majority)), needed)
   if 2 * held_out > num_majority:
-    raise UserError(
+    missing = (
       f'{num_majority} majority images are too few to hold out the {needed} that a'
       f' specificity of {specificity} takes and fit on as many; use at least'
       f' {2 * needed}'
     )
+    return np.arange(num_majority), np.arange(0), missing
   order = np.random.default_rng(seed).permutation(num_majority)
-  return np.sort(order[held_out:]), np.sort(order[:held_out])
+  return np.sort(order[held_out:]), np.sort(order[:held_out]), ''
 
 
 def out_of_fold_scores(
@@ -138,7 +136,7 @@ def out_of_fold_scores(
   scores = np.empty((len(seeds), len(majority)), np.float32)
   folds = KFold(num_folds, shuffle=True, random_state=split_seed)
   for fitted, kept in folds.split(majority):
-    fits = rival.fit_draws(majority[fitted], minority, seeds)
+    fits = rival.fit_draws(rival.measure(majority[fitted]), minority, seeds)
     for draw, scorer in enumerate(fits):
       if draw and scorer is fits[0]:
         scores[draw, kept] = scores[0, kept]
@@ -149,7 +147,7 @@ def out_of_fold_scores(
 
 def left_out_scores(
   rival: Rival,
-  majority: Any,
+  known: Any,
   minority: Any,
   seed: int = 0,
   training: Any = None,
@@ -161,10 +159,10 @@ def left_out_scores(
 
   Args:
     rival: what to fit.
-    majority: what it reads of the majority images fitted on, `[M, ...]`.
-    minority: of the n minority images, `[n, ...]`.
+    known: of the majority images fitted on, as of `Rival.measure`.
+    minority: what it reads of the n minority images, `[n, ...]`.
     seed: of every fit.
-    training: of `Rival.fit`.
+    training: of `Rival.fit_draws`.
     num_folds: at most so many fits, each without an equal share of the minority;
       by default each leaves out one image.
 
@@ -173,7 +171,8 @@ def left_out_scores(
   """
   n = jax.tree.leaves(minority)[0].shape[0]
   if not rival.looks_at_minority:
-    return rival.score(rival.fit(majority, minority, seed, training), minority)
+    (scorer,) = rival.fit_draws(known, minority, (seed,), training)
+    return rival.score(scorer, minority)
   if n < 2:
     raise UserError(
       'with a single minority image none is left to fit on when it is left out, so'
@@ -187,7 +186,7 @@ def left_out_scores(
     alike = [fold for fold in folds if len(fold) == size]
     others = np.array([np.delete(np.arange(n), fold) for fold in alike])
     fits = rival.fit_draws(
-      majority,
+      known,
       jax.tree.map(lambda a, others=others: a[others], minority),
       (seed,) * len(alike),
       training,

@@ -1,9 +1,9 @@
 """Rivals that fit a logistic regression on standardised features.
 
-Each takes majority features float `[M, C]`, minority features of each draw
-`[D, n, C]` and seeds `[D]`, and returns D `Scorer` of log odds for the majority.
-Features are standardised on the majority, which all draws share, so that they are
-fitted side by side. The standardisation is folded into the weights.
+Each takes the majority, minority features of each draw `[D, n, C]` and seeds `[D]`, and
+returns D `Scorer` of log odds for the majority. Features are standardised on the
+majority, which all draws share, so that they are fitted side by side. The
+standardisation is folded into the weights.
 
 The prior variance of each weight (scikit-learn's `C`, one over the penalty) is one over
 the number of features, so that the log odds of a standardised image have a prior
@@ -11,6 +11,7 @@ variance of 1 however many features there are. With scikit-learn's default of 1 
 be their number, and a few minority images are learnt by heart.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,8 +27,32 @@ from egan_jax.scorers import Scorer
 NUM_NEIGHBORS = 5  # of SMOTE's paper
 
 
+@dataclasses.dataclass(frozen=True)
+class Standardised:
+  """The majority in its own standard deviations.
+
+  Attributes:
+    scaler: what makes it so.
+    majority: float64 `[M, C]`.
+  """
+
+  scaler: StandardScaler
+  majority: np.ndarray
+
+  def transform(self, minority: np.ndarray) -> np.ndarray:
+    """Features `[D, n, C]` in the same standard deviations."""
+    flat = np.reshape(minority, (-1, self.majority.shape[1]))
+    return self.scaler.transform(flat).reshape(minority.shape)
+
+
+def standardise(majority: np.ndarray) -> Standardised:
+  """What the regressions know of majority features `[M, C]`."""
+  scaler = StandardScaler().fit(majority)
+  return Standardised(scaler, scaler.transform(majority))
+
+
 def logistic_balanced(
-  majority: np.ndarray,
+  known: Standardised,
   minority: np.ndarray,
   seeds: Sequence[int],
   training: Any = None,
@@ -38,12 +63,11 @@ def logistic_balanced(
   `class_weight='balanced'`.
   """
   del seeds, training
-  scaler, majority, minority = _standardise(majority, minority)
-  return _regress(scaler, majority, minority, balanced=True)
+  return _regress(known, known.transform(minority), balanced=True)
 
 
 def logistic_logit_adjusted(
-  majority: np.ndarray,
+  known: Standardised,
   minority: np.ndarray,
   seeds: Sequence[int],
   training: Any = None,
@@ -55,13 +79,14 @@ def logistic_logit_adjusted(
   free and not penalised.
   """
   del seeds, training
-  log_odds = np.log(len(majority) / minority.shape[1])
-  scaler, majority, minority = _standardise(majority, minority)
-  return _regress(scaler, majority, minority, balanced=False, adjustment=-log_odds)
+  log_odds = np.log(len(known.majority) / minority.shape[1])
+  return _regress(
+    known, known.transform(minority), balanced=False, adjustment=-log_odds
+  )
 
 
 def smote_logistic(
-  majority: np.ndarray,
+  known: Standardised,
   minority: np.ndarray,
   seeds: Sequence[int],
   training: Any = None,
@@ -72,7 +97,6 @@ def smote_logistic(
   each image and its 5 nearest of the minority; fewer if there are not that many.
   """
   del training
-  scaler, majority, minority = _standardise(majority, minority)
   num_minority = minority.shape[1]
   num_neighbors = min(NUM_NEIGHBORS, num_minority - 1)
   note = ''
@@ -83,10 +107,10 @@ def smote_logistic(
       f'SMOTE with {num_neighbors} neighbours: there are {num_minority} minority images'
     )
   over_sampled = [
-    _over_sample(majority, of_draw, num_neighbors, seed)
-    for of_draw, seed in zip(minority, seeds, strict=True)
+    _over_sample(known.majority, of_draw, num_neighbors, seed)
+    for of_draw, seed in zip(known.transform(minority), seeds, strict=True)
   ]
-  return _regress(scaler, majority, np.stack(over_sampled), balanced=False, note=note)
+  return _regress(known, np.stack(over_sampled), balanced=False, note=note)
 
 
 def _over_sample(
@@ -104,45 +128,31 @@ def _over_sample(
   return features[~is_majority]
 
 
-def _standardise(
-  majority: np.ndarray, minority: np.ndarray
-) -> tuple[StandardScaler, np.ndarray, np.ndarray]:
-  """Both in standard deviations of the majority, and what did it."""
-  scaler = StandardScaler().fit(majority)
-  flat = np.reshape(minority, (-1, majority.shape[1]))
-  return (
-    scaler,
-    scaler.transform(majority),
-    scaler.transform(flat).reshape(minority.shape),
-  )
-
-
 def _regress(
-  scaler: StandardScaler,
-  majority: np.ndarray,
+  known: Standardised,
   minority: np.ndarray,
   balanced: bool,
   adjustment: float = 0.0,
   note: str = '',
 ) -> list[Scorer]:
-  """Fits `[M, C]` to each of `[D, n, C]`, both standardised.
+  """Fits the majority to each of `[D, n, C]`, which are standardised.
 
   `adjustment` is added to the log odds for the majority.
   """
   lines = jax.device_get(
     logistic_regression.fit(
-      jnp.asarray(majority, jnp.float32),
-      np.ones((1, len(majority)), bool),
+      jnp.asarray(known.majority, jnp.float32),
+      np.ones((1, len(known.majority)), bool),
       jnp.asarray(minority, jnp.float32),
-      penalty=float(majority.shape[1]),
+      penalty=float(minority.shape[2]),
       balanced=balanced,
     )
   )
   return [
     scorers.make(
       {
-        'centre': scaler.mean_,
-        'weights': weights / scaler.scale_,
+        'centre': known.scaler.mean_,
+        'weights': weights / known.scaler.scale_,
         'offset': offset + adjustment,
       },
       'linear',

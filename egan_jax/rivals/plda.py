@@ -4,16 +4,15 @@ It works from one minority image on, and what a classifier of other classes know
 how classes differ can be given to it: see `egan_jax.two_covariance`.
 """
 
-import collections
 import dataclasses
 import functools
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from sklearn.neighbors import NearestNeighbors
 
 from egan_jax import scorers, two_covariance
 from egan_jax.rivals.rival import Rival
@@ -22,7 +21,6 @@ from egan_jax.two_covariance import Covariances, Majority
 
 NAMES = ('plda', 'plda_knn')
 _HELD_OUT_SHARE = 0.2
-_ROWS_AT_ONCE = 512  # of a matrix of all cosines, for its memory
 
 
 def weigh_knn(num_minority: int) -> float:
@@ -37,7 +35,6 @@ def rival(
   name: str,
   class_directions: np.ndarray | None = None,
   covariances: Covariances | None = None,
-  remembered: int = 2,
 ) -> Rival:
   """'plda' or 'plda_knn', with what it is to know of other classes.
 
@@ -51,38 +48,32 @@ def rival(
     name: which of them.
     class_directions: `[C, K]` or None, see `two_covariance.measure_majority`.
     covariances: likewise.
-    remembered: for so many sets of majority images what was measured of them is
-      kept, because fits to other minority images need nothing else of them.
   """
-  known = {'class_directions': class_directions, 'covariances': covariances}
-  if name == 'plda':
-    measure = functools.partial(two_covariance.measure_majority, **known)
-    fit_draws = functools.partial(_fit_plda, remember(measure, remembered))
-  elif name == 'plda_knn':
-    measure = functools.partial(measure_with_neighbors, **known)
-    fit_draws = functools.partial(_fit_plda_knn, remember(measure, remembered))
-  else:
-    raise ValueError(f'{name!r} is neither plda nor plda_knn')
+  measure, fit_draws = {
+    'plda': (two_covariance.measure_majority, _fit_plda),
+    'plda_knn': (measure_with_neighbors, _fit_plda_knn),
+  }[name]
   return Rival(
     name,
     FEATURES,
     decides_at_zero=name == 'plda',
     from_one_image='the posterior of its class, given it',
     fit_draws=fit_draws,
+    measure=functools.partial(
+      measure, class_directions=class_directions, covariances=covariances
+    ),
   )
 
 
 def _fit_plda(
-  measure: Callable[[np.ndarray], Majority],
-  majority: np.ndarray,
+  known: Majority,
   minority: np.ndarray,
   seeds: Sequence[int],
   training: Any = None,
 ) -> list[Scorer]:
   del seeds, training
-  model = measure(np.asarray(majority))
-  fits = _fit(model, np.asarray(minority))
-  return [scorers.make(arrays, 'plda', model.note) for arrays in fits]
+  fits = _fit(known, np.asarray(minority))
+  return [scorers.make(arrays, 'plda', known.note) for arrays in fits]
 
 
 def _fit(model: Majority, minority: np.ndarray) -> list[dict]:
@@ -165,6 +156,7 @@ def measure_with_neighbors(
     class_directions=class_directions,
     covariances=covariances,
   )
+  majority = np.asarray(majority)
   norms = np.linalg.norm(majority, axis=1, keepdims=True)
   index = majority / np.maximum(norms, np.finfo(np.float32).tiny)
   order = np.random.default_rng(0).permutation(len(majority))
@@ -186,13 +178,8 @@ def _score_neighbors_among(index: np.ndarray) -> np.ndarray:
   count = min(two_covariance.NUM_NEIGHBORS, len(index) - 1)
   if count == 0:
     return np.zeros(1)
-  means = []
-  for start in range(0, len(index), _ROWS_AT_ONCE):
-    cosines = index[start : start + _ROWS_AT_ONCE] @ index.T
-    cosines[np.arange(len(cosines)), start + np.arange(len(cosines))] = -np.inf
-    nearest = np.partition(cosines, -count, axis=1)[:, -count:]
-    means.append(nearest.mean(axis=1))
-  return np.concatenate(means) - 1
+  nearest = NearestNeighbors(n_neighbors=count, metric='cosine', algorithm='brute')
+  return -nearest.fit(index).kneighbors()[0].mean(axis=1)
 
 
 def fit_with_neighbors(
@@ -224,33 +211,11 @@ def fit_with_neighbors(
 
 
 def _fit_plda_knn(
-  measure: Callable[[np.ndarray], WithNeighbors],
-  majority: np.ndarray,
+  known: WithNeighbors,
   minority: np.ndarray,
   seeds: Sequence[int],
   training: Any = None,
 ) -> list[Scorer]:
   del seeds, training
-  known = measure(np.asarray(majority))
   fits = fit_with_neighbors(known, np.asarray(minority))
   return [scorers.make(arrays, 'plda_knn', known.model.note) for arrays, _ in fits]
-
-
-def remember(
-  measure: Callable[[np.ndarray], Any], size: int
-) -> Callable[[np.ndarray], Any]:
-  """`measure`, computed again only for features that are not among the last `size`."""
-  results: collections.OrderedDict[bytes, Any] = collections.OrderedDict()
-
-  def remembered(majority: np.ndarray):
-    content = np.ascontiguousarray(majority)
-    key = f'{content.shape}{content.dtype}'.encode()
-    key += hashlib.blake2b(content).digest()
-    if key not in results:
-      results[key] = measure(majority)
-    results.move_to_end(key)
-    while len(results) > size:
-      results.popitem(last=False)
-    return results[key]
-
-  return remembered

@@ -7,7 +7,7 @@ import numpy as np
 
 from egan_jax.errors import UserError
 from egan_jax.rivals import distances, fusion, head, linear, objectives, plda
-from egan_jax.rivals.rival import Rival, fit_each, fit_once
+from egan_jax.rivals.rival import Rival, fit_each, repeat
 from egan_jax.scorers import BOUNDARY, FEATURES
 
 _MEAN = 'that image is its class mean'
@@ -18,9 +18,16 @@ def _on_features(
   fit: Callable,
   decides_at_zero: bool,
   from_one_image: str,
-  prepare: Callable | None = None,
+  measure: Callable = lambda majority: majority,
 ) -> Rival:
-  return Rival(name, FEATURES, decides_at_zero, from_one_image, fit_each(fit, prepare))
+  return Rival(
+    name,
+    FEATURES,
+    decides_at_zero,
+    from_one_image,
+    fit_each(fit),
+    lambda majority: measure(np.asarray(majority, np.float64)),
+  )
 
 
 def _on_majority_features(name: str, fit: Callable) -> Rival:
@@ -29,13 +36,15 @@ def _on_majority_features(name: str, fit: Callable) -> Rival:
     FEATURES,
     False,
     'does not look at minority images',
-    fit_once(fit),
+    repeat,
+    lambda majority: fit(np.asarray(majority, np.float64)),
     looks_at_minority=False,
   )
 
 
 def _by_regression(from_one_image: str, fit_draws: Callable) -> Rival:
-  return Rival(fit_draws.__name__, FEATURES, True, from_one_image, fit_draws)
+  name = fit_draws.__name__
+  return Rival(name, FEATURES, True, from_one_image, fit_draws, linear.standardise)
 
 
 def _on_boundary(
@@ -56,7 +65,8 @@ _REGISTRY = {
       FEATURES,
       decides_at_zero=True,
       from_one_image='the same as ever',
-      fit_draws=fit_once(distances.always_minority),
+      fit_draws=repeat,
+      measure=distances.always_minority,
       looks_at_minority=False,
       # Its scores are all alike: only the paper's cut makes it what it is.
       always_at_zero=True,

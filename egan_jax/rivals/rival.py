@@ -22,9 +22,11 @@ class Rival:
     decides_at_zero: whether score < 0 is its own decision for the minority, made by
       the fit; if not, 0 means nothing and only a threshold decides.
     from_one_image: what it does with a single minority image.
-    fit_draws: fits every draw: `(majority [M, ...], minority [D, n, ...], seeds [D],
-      training)` to D scorers; `training` is a `head.HeadTraining`, which only those
-      that read BOUNDARY look at.
+    fit_draws: fits every draw: `(known, minority [D, n, ...], seeds [D], training)` to D
+      scorers; `training` is a `head.HeadTraining`, which only those that read BOUNDARY
+      look at.
+    measure: from majority images `[M, ...]` to what is `known` before a minority image
+      is seen, measured once for all draws.
     looks_at_minority: whether the fit does.
     always_at_zero: whether its threshold is 0 whatever rule is asked for.
   """
@@ -34,6 +36,7 @@ class Rival:
   decides_at_zero: bool
   from_one_image: str
   fit_draws: Callable[..., list[Scorer]]
+  measure: Callable[[Any], Any] = lambda majority: majority
   looks_at_minority: bool = True
   always_at_zero: bool = False
 
@@ -41,9 +44,8 @@ class Rival:
     self, majority: Any, minority: Any, seed: int = 0, training: Any = None
   ) -> Scorer:
     """Fits one draw: M majority and n minority images, read as `reads` says."""
-    (scorer,) = self.fit_draws(
-      majority, jax.tree.map(lambda a: a[None], minority), (seed,), training
-    )
+    draws = jax.tree.map(lambda a: a[None], minority)
+    (scorer,) = self.fit_draws(self.measure(majority), draws, (seed,), training)
     return scorer
 
   def score(self, scorer: Scorer, images: Any) -> np.ndarray:
@@ -56,32 +58,18 @@ class Rival:
     return scores
 
 
-def fit_each(fit: Callable[..., Scorer], prepare: Callable | None = None):
-  """The `fit_draws` of a rival on features: one fit after the other.
+def fit_each(fit: Callable[[Any, np.ndarray, int], Scorer]):
+  """The `fit_draws` of a rival on features that fits one draw after the other."""
 
-  Args:
-    fit: `(majority, minority, seed)` to a scorer, and after these what `prepare`
-      made.
-    prepare: what all fits on the same majority images share, made once of them.
-  """
-
-  def fit_draws(majority, minority, seeds: Sequence[int], training=None):
+  def fit_draws(known, minority, seeds: Sequence[int], training=None):
     del training
-    majority, minority = (
-      np.asarray(features, np.float64) for features in (majority, minority)
-    )
-    shared = () if prepare is None else (prepare(majority),)
-    draws = zip(minority, seeds, strict=True)
-    return [fit(majority, of_draw, seed, *shared) for of_draw, seed in draws]
+    minority = np.asarray(minority, np.float64)
+    return [fit(known, *draw) for draw in zip(minority, seeds, strict=True)]
 
   return fit_draws
 
 
-def fit_once(fit: Callable[[np.ndarray], Scorer]):
-  """The `fit_draws` of a rival on features that sees the majority only: one fit."""
-
-  def fit_draws(majority, minority, seeds: Sequence[int], training=None):
-    del minority, training
-    return [fit(np.asarray(majority, np.float64))] * len(seeds)
-
-  return fit_draws
+def repeat(known: Scorer, minority: Any, seeds: Sequence[int], training=None):
+  """The `fit_draws` of a rival whose scorer is all that it knows of the majority."""
+  del minority, training
+  return [known] * len(seeds)

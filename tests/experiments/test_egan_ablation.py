@@ -56,7 +56,8 @@ def test_discriminators_start_as_the_rule(fit, prior):
   played = versions.play(fit, game, [setting], minority)
   test = _features(30, 3)
   mine = versions.score(played, False, fit.see(test, game))
-  scorers = plda.rival('plda').fit_draws(fit.majority, minority, [0] * 4)
+  rival = plda.rival('plda')
+  scorers = rival.fit_draws(rival.measure(fit.majority), minority, [0] * 4)
   for scores, scorer in zip(mine, scorers, strict=True):
     np.testing.assert_allclose(scores, scorer.scores(test), rtol=1e-3, atol=1e-4)
   np.testing.assert_array_equal(played.moved(), 0)
@@ -278,9 +279,7 @@ def test_fused_scores_are_the_weighed_sum():
 
 def test_neighbors_are_those_of_plda_knn():
   problem = _Problem()
-  (scorer,) = plda.rival('plda_knn').fit_draws(
-    problem.majority, problem.draws(1, 1), [0]
-  )
+  scorer = plda.rival('plda_knn').fit(problem.majority, problem.draws(1, 1)[0])
   np.testing.assert_allclose(
     versions.score_neighbors(problem.majority, problem.test),
     two_covariance.score_neighbors(scorer.arrays['index'], problem.test),

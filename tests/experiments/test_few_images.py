@@ -26,12 +26,15 @@ class _Problem(Problem):
 
 def test_scores_of_draws_at_once_are_those_of_each():
   problem = _Problem()
-  arguments = problem.majority, problem.draws(3, 4), [0] * 4
-  scorers = fusion.rival().fit_draws(*arguments)
-  at_once = decisions.score_draws(scorers, problem.test)
-  parts = {name: plda.rival(name).fit_draws(*arguments) for name in plda.NAMES}
-  for name, of_draws in {'fusion': scorers, **parts}.items():
-    for draw, scorer in enumerate(of_draws):
+  minority = problem.draws(3, 4)
+  methods = [fusion.rival(), *map(plda.rival, plda.NAMES)]
+  fits = {
+    rival.name: rival.fit_draws(rival.measure(problem.majority), minority, [0] * 4)
+    for rival in methods
+  }
+  at_once = decisions.score_draws(fits['fusion'], problem.test)
+  for name, scorers in fits.items():
+    for draw, scorer in enumerate(scorers):
       np.testing.assert_allclose(
         at_once[name][draw], scorer.scores(problem.test), rtol=1e-3, atol=1e-3
       )

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from egan_jax.evaluation.protocols import HONEST_LABEL, find_last_epochs
-from egan_jax.reporting import figures, plotting
+from egan_jax.reporting import decision_figures, figures, plotting
 
 RNG = np.random.default_rng(0)
 
@@ -96,7 +96,9 @@ def test_score_histogram(scores, tmp_path):
   is_minority = np.arange(60) < 20
   before = scores.copy()
   path = tmp_path / 'scores.png'
-  figures.draw_score_histogram(scores, is_minority, path, label=HONEST_LABEL)
+  decision_figures.draw_score_histogram(
+    scores, is_minority, [0.0], path, label=HONEST_LABEL
+  )
   check_png(path)
   np.testing.assert_array_equal(scores, before)
 

@@ -268,6 +268,8 @@ def test_the_rivals_table_marks_the_one_to_deploy(full):
     {},
     {'data_dir': "/a b'c", 'minority_class': 'the rare, $one', 'majority_class': '07'},
     {'minority_class': '', 'majority_class': '', 'strict': True, 'prior': 0.002},
+    {'minority_class': '1e3', 'majority_class': 'None'},
+    {'minority_class': 'true', 'majority_class': "'quoted'"},
     {
       'learning_rate': 3e-5,
       'num_minority': 2,

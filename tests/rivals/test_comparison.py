@@ -224,13 +224,14 @@ def test_nothing_is_refitted_for_those_that_do_not_look_at_the_minority(
 ):
   rival = rivals.get('mahalanobis')
   minority = features.minority[0, :number]
-  expected = rival.fit(features.majority, minority).scores(minority)
-  got = held_out.left_out_scores(rival, features.majority, minority)
+  known = rival.measure(features.majority)
+  expected = known.scores(minority)
+  got = held_out.left_out_scores(rival, known, minority)
   np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize(
-  'num_majority, specificity, share, held_out',
+  'num_majority, specificity, share, number',
   [
     (100, 0.95, 0.2, 20),
     (50, 0.95, 0.2, 19),
@@ -238,17 +239,20 @@ def test_nothing_is_refitted_for_those_that_do_not_look_at_the_minority(
     (5000, 0.95, 0.2, 1000),
   ],
 )
-def test_split(num_majority, specificity, share, held_out):
-  fitted, kept = rivals.split_majority(num_majority, specificity, share, seed=0)
-  assert len(kept) == held_out
+def test_split(num_majority, specificity, share, number):
+  fitted, kept, missing = held_out.split_majority(
+    num_majority, specificity, share, seed=0
+  )
+  assert len(kept) == number and not missing
   assert sorted([*fitted, *kept]) == list(range(num_majority))
-  other = rivals.split_majority(num_majority, specificity, share, seed=1)[1]
+  other = held_out.split_majority(num_majority, specificity, share, seed=1)[1]
   assert kept.tolist() != other.tolist()
 
 
 def test_split_refuses_to_leave_less_than_it_holds_out():
-  with pytest.raises(UserError, match='use at least 38'):
-    rivals.split_majority(37, 0.95, 0.2, seed=0)
+  fitted, kept, missing = held_out.split_majority(37, 0.95, 0.2, seed=0)
+  assert fitted.tolist() == list(range(37)) and not len(kept)
+  assert missing.endswith('use at least 38')
 
 
 def test_user_errors(features, images, training):

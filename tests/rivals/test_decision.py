@@ -9,8 +9,8 @@ import pytest
 from egan_jax import rivals, scorers
 from egan_jax.errors import UserError
 from egan_jax.evaluation import calibration, thresholds
-from egan_jax.rivals import ThresholdRule, decide, decide_from_scores
-from egan_jax.rivals.rival import fit_each, fit_once
+from egan_jax.rivals import ThresholdRule, decide, decide_from_scores, held_out
+from egan_jax.rivals.rival import fit_each, repeat
 
 BY_FIRST_FEATURE = {'centre': np.zeros(2), 'weights': np.eye(2)[0], 'offset': 0.0}
 
@@ -39,9 +39,10 @@ class _Spy:
     return scorers.make(line, 'linear')
 
   def rival(self, looks_at_minority):
-    fit_draws = (fit_each if looks_at_minority else fit_once)(self.fit)
+    if looks_at_minority:
+      return rivals.Rival('spy', rivals.FEATURES, True, '', fit_each(self.fit))
     return rivals.Rival(
-      'spy', rivals.FEATURES, True, '', fit_draws, looks_at_minority=looks_at_minority
+      'spy', rivals.FEATURES, True, '', repeat, self.fit, looks_at_minority=False
     )
 
 
@@ -104,7 +105,7 @@ def test_heads_hold_one_share_out_of_all_fits(images, training):
   short = dataclasses.replace(training, num_epochs=1)
   rival = rivals.get('fine_tuned')
   decisions = decide(rival, images.majority, images.minority, (0, 1), short)
-  fitted, kept = rivals.split_majority(90, 0.95, 0.2, seed=0)
+  fitted, kept, _ = held_out.split_majority(90, 0.95, 0.2, seed=0)
   of_kept = jax.tree.map(lambda a: a[kept], images.majority)
   of_fitted = jax.tree.map(lambda a: a[fitted], images.majority)
   expected = rival.fit_draws(of_fitted, images.minority, (0, 1), short)

@@ -6,6 +6,7 @@ from scipy.spatial.distance import cdist
 from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestCentroid
 
+from egan_jax import rivals
 from egan_jax.rivals import distances
 
 
@@ -56,16 +57,9 @@ def test_class_mean_and_knn_adds_both_in_deviations_of_the_majority(blobs):
     (distances.one_class_knn(majority).scores(test), knn_of_majority),
   ]
   expected = sum((scores - own.mean()) / own.std() for scores, own in parts)
-  got = distances.class_mean_and_knn(majority, minority, 0).scores(test)
+  known = distances.measure_neighbors(majority)
+  got = distances.class_mean_and_knn(known, minority, 0).scores(test)
   np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_neighbours_measured_before_change_nothing(blobs):
-  majority, minority, test = blobs
-  measured = distances.measure_neighbors(majority)
-  expected = distances.class_mean_and_knn(majority, minority, 0).scores(test)
-  got = distances.class_mean_and_knn(majority, minority, 0, measured).scores(test)
-  np.testing.assert_array_equal(got, expected)
 
 
 def test_mahalanobis_of_features_that_never_change_is_finite(blobs):
@@ -78,23 +72,15 @@ def test_mahalanobis_of_features_that_never_change_is_finite(blobs):
 
 @pytest.mark.parametrize('num_majority', [1, 2])
 @pytest.mark.parametrize(
-  'fit',
-  [
-    distances.nearest_class_mean,
-    distances.one_class_knn,
-    distances.class_mean_and_knn,
-    distances.mahalanobis,
-  ],
+  'name', ['nearest_class_mean', 'one_class_knn', 'class_mean_and_knn', 'mahalanobis']
 )
-def test_hardly_any_majority_images(fit, num_majority):
+def test_hardly_any_majority_images(name, num_majority):
   majority = np.eye(3)[:num_majority]
-  one_class = fit in (distances.one_class_knn, distances.mahalanobis)
-  rest = () if one_class else (np.array([[9.0, 9.0, 9.0]]), 0)
-  scorer = fit(majority, *rest)
+  scorer = rivals.get(name).fit(majority, np.array([[9.0, 9.0, 9.0]]))
   near, far = scorer.scores(np.array([[1.0, 0.1, 0.0], [8.0, 8.0, 9.0]]))
   assert near > far
-  noted = fit is distances.mahalanobis
-  noted |= fit is distances.class_mean_and_knn and num_majority == 1
+  noted = name == 'mahalanobis'
+  noted |= name == 'class_mean_and_knn' and num_majority == 1
   assert bool(scorer.note) == noted
 
 

@@ -34,8 +34,8 @@ def test_its_parts_are_those_methods():
   together, log_odds = _parts(scorer, images)
   alone = plda.rival('plda_knn', DIRECTIONS).fit(majority, minority)
   np.testing.assert_allclose(together, alone.scores(images), rtol=1e-5, atol=1e-5)
-  roots = (two_covariance.raise_to(f, 0.5, np) for f in (majority, minority[None]))
-  (regression,) = linear.logistic_balanced(*roots, [0])
+  roots = [two_covariance.raise_to(f, 0.5, np) for f in (majority, minority[None])]
+  (regression,) = linear.logistic_balanced(linear.standardise(roots[0]), roots[1], [0])
   np.testing.assert_allclose(
     log_odds,
     regression.scores(two_covariance.raise_to(images, 0.5)),
@@ -68,7 +68,7 @@ def test_draws_side_by_side_are_one_by_one():
   images = _features(9, seed=2)
   rival = fusion.rival(DIRECTIONS)
   for scorer, draw in zip(
-    rival.fit_draws(majority, minority, (0, 1, 2)), minority, strict=True
+    rival.fit_draws(rival.measure(majority), minority, (0, 1, 2)), minority, strict=True
   ):
     alone = rival.fit(majority, draw)
     np.testing.assert_allclose(

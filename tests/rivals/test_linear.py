@@ -20,7 +20,7 @@ def _standardise(majority, minority, test):
 
 
 def _fit(fit_draws, majority, minority, seed=0):
-  (scorer,) = fit_draws(majority, minority[None], [seed])
+  (scorer,) = fit_draws(linear.standardise(majority), minority[None], [seed])
   return scorer
 
 
@@ -39,7 +39,7 @@ def test_balanced_weighs_each_class_by_half(blobs):
 def test_draws_side_by_side_are_those_one_by_one(fit_draws, blobs):
   majority, minority, test = blobs
   draws = np.stack([minority[:4], minority[1:]])
-  together = fit_draws(majority, draws, [3, 4])
+  together = fit_draws(linear.standardise(majority), draws, [3, 4])
   for draw, seed, scorer in zip(draws, [3, 4], together, strict=True):
     alone = _fit(fit_draws, majority, draw, seed)
     np.testing.assert_allclose(scorer.scores(test), alone.scores(test), atol=1e-3)

@@ -27,7 +27,7 @@ def test_draws_side_by_side_are_one_by_one(name):
   rival = plda.rival(name, DIRECTIONS)
   images = _features(9, seed=2)
   for scorer, draw in zip(
-    rival.fit_draws(majority, minority, (0, 1, 2)), minority, strict=True
+    rival.fit_draws(rival.measure(majority), minority, (0, 1, 2)), minority, strict=True
   ):
     alone = plda.rival(name, DIRECTIONS).fit(majority, draw)
     np.testing.assert_allclose(
@@ -45,11 +45,14 @@ def test_tells_classes_apart_from_any_number_of_images(name, count, n):
   assert np.median(of_minority) < np.median(of_majority)
 
 
-def test_neighbors_in_blocks_are_neighbors(monkeypatch):
-  index = _features(50)
-  expected = plda._score_neighbors_among(index)
-  monkeypatch.setattr(plda, '_ROWS_AT_ONCE', 7)
-  np.testing.assert_allclose(plda._score_neighbors_among(index), expected, rtol=1e-6)
+def test_a_majority_image_is_no_neighbour_of_its_own():
+  majority = _features(20)
+  scores = plda.measure_with_neighbors(majority).knn_scores
+  for image, score in enumerate(scores):
+    others = np.delete(majority, image, axis=0)
+    index = others / np.linalg.norm(others, axis=1, keepdims=True)
+    expected = two_covariance.score_neighbors(index, majority[[image]])
+    np.testing.assert_allclose(score, expected, atol=1e-6)
 
 
 def test_zero_is_equally_likely():
@@ -90,25 +93,18 @@ def test_an_only_image_weighs_less_against_what_the_majority_lacks():
   assert weights[-1] == pytest.approx(0.5, abs=1e-3)
 
 
-def test_majority_is_measured_once_however_many_minorities(monkeypatch):
+def test_majority_is_measured_once_for_all_draws(monkeypatch):
   calls = []
   measure = two_covariance.measure_majority
 
-  def counted(majority, *args, **kwargs):
+  def counted(majority, **options):
     calls.append(len(majority))
-    return measure(majority, *args, **kwargs)
+    return measure(majority, **options)
 
   monkeypatch.setattr(two_covariance, 'measure_majority', counted)
-  rival = plda.rival('plda', remembered=2)
-  first, second, third = (_features(20, seed=seed) for seed in range(3))
-  for majority in (first, first.copy(), second, first, third, second):
-    rival.fit(majority, _features(1, seed=9))
-  # The last had been forgotten when the third came.
-  assert len(calls) == 4
-  expected = plda.rival('plda').fit(second, _features(1, seed=9))
-  actual = rival.fit(second, _features(1, seed=9))
-  images = _features(4, seed=8)
-  np.testing.assert_array_equal(actual.scores(images), expected.scores(images))
+  draws = _features(8, seed=1).reshape(4, 2, 6)
+  rivals.decide(plda.rival('plda'), _features(20), draws, [0] * 4, calibrate=True)
+  assert sorted(calls) == [16] * 5 + [20]
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -155,8 +151,3 @@ def test_directions_of_other_classes_help_where_they_are_right():
         )
       )
   assert right > wrong + 0.5
-
-
-def test_unknown_name():
-  with pytest.raises(ValueError, match='plda2'):
-    plda.rival('plda2')

@@ -163,6 +163,10 @@ def _train_one_epoch(
     jax.random.fold_in(order_key, network.step), num_majority, num_minority, batch_size
   )
 
+  of_loss = {
+    name: value for name, value in context.items() if name not in objective.scored_with
+  }
+
   def step(network, batch):
     indices, mask = batch
     boundary = batches.take(majority, minority, indices)
@@ -170,7 +174,7 @@ def _train_one_epoch(
     def mean_loss(params):
       step_key = jax.random.fold_in(dropout_key, network.step)
       scores = objective.score(head, network, params, context, boundary, step_key)
-      each = objective.loss(scores, indices >= num_majority, context)
+      each = objective.loss(scores, indices >= num_majority, **of_loss)
       return jnp.sum(each, where=mask) / jnp.sum(mask)
 
     return network.apply_gradients(grads=jax.grad(mean_loss)(network.params)), None

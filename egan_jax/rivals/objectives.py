@@ -14,29 +14,6 @@ from egan_jax.state import NetworkState
 Context = dict[str, jax.Array]
 
 
-@dataclasses.dataclass(frozen=True)
-class Objective:
-  """How a head scores images, and the loss of its scores.
-
-  Attributes:
-    loss: `(scores [B], is_minority [B], context)` to `[B]`.
-    prepare: `(head, network, majority, num_minority, key)` to the context: what
-      loss and score need to know of the training images and the untrained network.
-    score: in training, `(head, network, params, context, boundary, dropout_key)` to
-      `[B]`, higher for the majority.
-    kind: of the trained head's `Scorer`.
-    scored_with: what of the context the scorer needs.
-    make_batches: `batches.shuffle` or `batches.balance`.
-  """
-
-  loss: Callable[[jax.Array, jax.Array, Context], jax.Array]
-  prepare: Callable[..., Context]
-  score: Callable[..., jax.Array]
-  kind: str
-  scored_with: tuple[str, ...] = ()
-  make_batches: Callable[..., batches.Batches] = batches.shuffle
-
-
 def variables(network: NetworkState, params: Any) -> dict[str, Any]:
   """What a `PooledHead` or a scorer takes of a discriminator with these `params`."""
   return {'params': params, 'batch_stats': network.batch_stats}
@@ -84,38 +61,40 @@ def _score_by_distance(head, network, params, context, boundary, dropout_key):
   return scorers.score_head_distance(arrays, boundary, head)
 
 
-FINE_TUNED = Objective(
-  lambda scores, is_minority, context: losses.cross_entropy(scores, is_minority),
-  _prepare_nothing,
-  _score_by_logit,
-  'head_logit',
-)
-FOCAL = Objective(
-  lambda scores, is_minority, context: losses.focal(scores, is_minority),
-  _prepare_nothing,
-  _score_by_logit,
-  'head_logit',
-)
-CLASS_WEIGHTED = Objective(
-  lambda scores, is_minority, context: losses.class_weighted(
-    scores, is_minority, **context
-  ),
-  _prepare_share,
-  _score_by_logit,
-  'head_logit',
-)
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """How a head scores images, and the loss of its scores.
+
+  Attributes:
+    loss: `(scores [B], is_minority [B], **context)`, less what is `scored_with`, to `[B]`.
+    prepare: `(head, network, majority, num_minority, key)` to the context: what
+      loss and score need to know of the training images and the untrained network.
+    score: in training, `(head, network, params, context, boundary, dropout_key)` to
+      `[B]`, higher for the majority.
+    kind: of the trained head's `Scorer`.
+    scored_with: what of the context the scorer needs, and the loss does not.
+    make_batches: `batches.shuffle` or `batches.balance`.
+  """
+
+  loss: Callable[..., jax.Array]
+  prepare: Callable[..., Context] = _prepare_nothing
+  score: Callable[..., jax.Array] = _score_by_logit
+  kind: str = 'head_logit'
+  scored_with: tuple[str, ...] = ()
+  make_batches: Callable[..., batches.Batches] = batches.shuffle
+
+
+FINE_TUNED = Objective(losses.cross_entropy)
+FOCAL = Objective(losses.focal)
+CLASS_WEIGHTED = Objective(losses.class_weighted, _prepare_share)
 # Balanced batches as in its paper, algorithm 1.
 DEVIATION_NETWORK = Objective(
-  lambda scores, is_minority, context: losses.deviation(scores, is_minority, **context),
-  _prepare_reference,
-  _score_by_logit,
-  'head_logit',
-  make_batches=batches.balance,
+  losses.deviation, _prepare_reference, make_batches=batches.balance
 )
 # Its paper maps to the hypersphere without biases, against a collapse into the
 # centre; the layers here have them, but few train and the minority counters it.
 DEEP_SAD = Objective(
-  lambda scores, is_minority, context: losses.deep_sad(scores, is_minority),
+  losses.deep_sad,
   _prepare_centre,
   _score_by_distance,
   kind='head_distance',

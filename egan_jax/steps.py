@@ -9,6 +9,7 @@ frozen trunk makes of images. Those of real images never change, so they come in
 ready made.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -199,20 +200,25 @@ def score(
   discriminator: NetworkState, boundary: Boundary, batch_size: int
 ) -> jax.Array:
   """Scores `[N]` of images from the discriminator's activations `[N, ...]`."""
-  num_images = jax.tree.leaves(boundary)[0].shape[0]
-
-  def body(_, batch):
-    indices, _ = batch
-    scores = discriminator.apply_fn(
-      {'params': discriminator.params, 'batch_stats': discriminator.batch_stats},
-      jax.tree.map(lambda a: a[indices], boundary),
-    )
-    return None, scores
-
-  _, scores = jax.lax.scan(
-    body, None, cut_into_batches(jnp.arange(num_images), batch_size)
+  variables = {
+    'params': discriminator.params,
+    'batch_stats': discriminator.batch_stats,
+  }
+  return map_in_batches(
+    lambda part: discriminator.apply_fn(variables, part), boundary, batch_size
   )
-  return scores.reshape(-1)[:num_images]
+
+
+def map_in_batches(
+  function: Callable[[Boundary], jax.Array], boundary: Boundary, batch_size: int
+) -> jax.Array:
+  """`function`, from activations `[B, ...]` to `[B, ...]`, of all `[N, ...]` in turn."""
+  num_images = jax.tree.leaves(boundary)[0].shape[0]
+  indices, _ = cut_into_batches(jnp.arange(num_images), batch_size)
+  results = jax.lax.map(
+    lambda rows: function(jax.tree.map(lambda a: a[rows], boundary)), indices
+  )
+  return results.reshape(-1, *results.shape[2:])[:num_images]
 
 
 def cut_into_batches(order: jax.Array, batch_size: int) -> tuple[jax.Array, jax.Array]:

@@ -3,14 +3,10 @@
 Indices from 0 to M - 1 are majority images and from M to M + n - 1 minority ones.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
 from egan_jax.steps import Boundary, cut_into_batches
-
-_EVALUATION_BATCH_SIZE = 512  # only bounds memory
 
 # Indices int [S, B] of S steps, and bool [S, B], False where they are padding.
 Batches = tuple[jax.Array, jax.Array]
@@ -52,18 +48,6 @@ def take(majority: Boundary, minority: Boundary, indices: jax.Array) -> Boundary
     )
 
   return jax.tree.map(choose, majority, minority)
-
-
-def map_in_batches(
-  function: Callable[[Boundary], jax.Array], boundary: Boundary
-) -> jax.Array:
-  """`function` of all images, `[N, ...]`, a batch at a time."""
-  num_images = count(boundary)
-  indices, _ = cut_into_batches(jnp.arange(num_images), _EVALUATION_BATCH_SIZE)
-  results = jax.lax.map(
-    lambda rows: function(jax.tree.map(lambda a: a[rows], boundary)), indices
-  )
-  return results.reshape(-1, *results.shape[2:])[:num_images]
 
 
 def count(boundary: Boundary) -> int:

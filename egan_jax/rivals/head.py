@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from egan_jax.models.pooled_head import PooledHead
-from egan_jax.rivals import batches
+from egan_jax.rivals import batches, objectives
 from egan_jax.rivals.objectives import Context, Objective, variables
 from egan_jax.scorers import Scorer
 from egan_jax.state import NetworkState, Player, create_game_state
@@ -111,11 +111,8 @@ def pool_features(boundary: Boundary, training: HeadTraining) -> np.ndarray:
   """Features `[N, C]` of the whole backbone before training, from `[N, ...]`."""
   networks = training.create_networks(jax.random.key(0)[None])
   network = jax.tree.map(lambda a: a[0], networks)
-  return np.asarray(_pool(training.head, network, _to_device(boundary)))
-
-
-def _to_device(boundary: Boundary) -> Boundary:
-  return jax.tree.map(jnp.asarray, boundary)
+  pool = jax.jit(objectives.pool, static_argnums=0)
+  return np.asarray(pool(training.head, network, jax.tree.map(jnp.asarray, boundary)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -180,9 +177,3 @@ def _train_one_epoch(
     return network.apply_gradients(grads=jax.grad(mean_loss)(network.params)), None
 
   return jax.lax.scan(step, network, indices_and_masks)[0]
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _pool(head: PooledHead, network: NetworkState, boundary: Boundary) -> jax.Array:
-  untrained = variables(network, network.params)
-  return batches.map_in_batches(lambda part: head(untrained, part), boundary)

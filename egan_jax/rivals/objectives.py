@@ -8,15 +8,26 @@ import jax
 import jax.numpy as jnp
 
 from egan_jax import scorers, steps
+from egan_jax.models.pooled_head import PooledHead
 from egan_jax.rivals import batches, losses
 from egan_jax.state import NetworkState
 
 Context = dict[str, jax.Array]
 
+_BATCH_SIZE = 512  # only bounds memory
+
 
 def variables(network: NetworkState, params: Any) -> dict[str, Any]:
   """What a `PooledHead` or a scorer takes of a discriminator with these `params`."""
   return {'params': params, 'batch_stats': network.batch_stats}
+
+
+def pool(
+  head: PooledHead, network: NetworkState, boundary: steps.Boundary
+) -> jax.Array:
+  """Features `[N, C]` by the head of a network from activations `[N, h, w, c]`."""
+  arrays = variables(network, network.params)
+  return steps.map_in_batches(lambda part: head(arrays, part), boundary, _BATCH_SIZE)
 
 
 def _prepare_nothing(head, network, majority, num_minority, key):
@@ -42,8 +53,7 @@ def _prepare_centre(head, network, majority, num_minority, key):
   Distances are counted in units of the majority's mean squared distance, or else
   the loss of the minority, an inverse, would depend on the scale of the features.
   """
-  untrained = variables(network, network.params)
-  features = batches.map_in_batches(lambda part: head(untrained, part), majority)
+  features = pool(head, network, majority)
   centre = features.mean(axis=0)
   mean_distance = jnp.sum((features - centre) ** 2, axis=1).mean()
   # One image is its own centre; then any unit does.

@@ -13,7 +13,7 @@ from egan_jax.errors import UserError
 
 # Kinds of duplicates and what they mean.
 DUPLICATES = {
-  'within_train': 'identical in training',
+  'within_train': 'identical in training, used once',
   'across_classes': 'identical under both labels',
   'across_train_and_test': 'identical in train and test (leaks)',
 }
@@ -30,12 +30,14 @@ class Record:
     label: its class.
     split: 'train' or 'test'.
     facts: what it was.
+    is_copy: whether it is left out because an identical one is used.
   """
 
   name: str
   label: str
   split: str
   facts: ImageFacts
+  is_copy: bool = False
 
 
 def make(
@@ -60,17 +62,19 @@ def make(
 
   Returns:
     'source', 'minority_class', 'majority_class' and 'test_is_held_out' as given;
-    'counts': images by split ('train', 'test') and class; 'ratio': training images of
+    'counts': images by split ('train', 'test') and class, without copies; 'ratio': training images of
     the majority per one of the minority, None without one; 'width' and 'height':
     'min', 'median' and 'max' in pixels; 'modes': files by Pillow's mode; 'duplicates':
-    files of identical pixels, 'within_train' (of one class), 'across_classes' and
+    files of identical pixels, 'within_train' (copies in one class), 'across_classes' and
     'across_train_and_test' (leaks), each with the number of 'groups', the number of
     'images' in them, and 'examples' of names; 'unreadable': a list of 'path' and
     'reason'; 'ignored' as given.
   """
   counts = {
     split: {
-      label: sum(r.split == split and r.label == label for r in records)
+      label: sum(
+        r.split == split and r.label == label and not r.is_copy for r in records
+      )
       for label in (minority_class, majority_class)
     }
     for split in ('train', 'test')
@@ -109,11 +113,10 @@ def _find_duplicates(records: Iterable[Record]) -> dict[str, Any]:
   groups = [group for group in by_pixels.values() if len(group) > 1]
   within_train = []
   for group in groups:
-    by_label = collections.defaultdict(list)
+    alike = collections.defaultdict(list)
     for record in group:
-      if record.split == 'train':
-        by_label[record.label].append(record)
-    within_train.extend(same for same in by_label.values() if len(same) > 1)
+      alike[record.label, record.split].append(record)
+    within_train += [same for same in alike.values() if any(r.is_copy for r in same)]
   return {
     'within_train': _describe_groups(within_train),
     'across_classes': _describe_groups(

@@ -29,9 +29,10 @@ def load(
 ) -> TwoClasses:
   """Reads and decodes the files of two classes.
 
-  Without a test split, one image in five of the majority is held out as test images,
-  and of the minority if it has at least ten; identical images stay together, and those
-  under both labels stay in training.
+  Of identical training images of a class one is used: a copy would be among the images
+  that it is held out from. Without a test split, one image in five of the majority is
+  held out as test images, and of the minority if it has at least ten; those under both
+  labels stay in training.
 
   Args:
     data_dir: a folder or a CSV file, as `labelled_files` says.
@@ -89,9 +90,13 @@ def decode(
   data_report.check_readable(unreadable, len(files), strict)
   is_minority = np.array([files[i].label == classes[0] for i, _ in kept], bool)
   is_test = np.array([files[i].split == 'test' for i, _ in kept], bool)
+  fingerprints = np.array([facts.sha256 for _, facts in kept])
+  originals = find_originals(is_minority, is_test, fingerprints)
+  is_copy = originals != np.arange(len(kept))
   held_out = all(file.split == 'train' for file in listing.files)
   if held_out:
-    is_test = hold_out(seed, is_minority, [facts.sha256 for _, facts in kept])
+    is_test[~is_copy] = hold_out(seed, is_minority[~is_copy], fingerprints[~is_copy])
+    is_test = is_test[originals]
   for label, of_class in zip(classes, (is_minority, ~is_minority), strict=True):
     if not (of_class & ~is_test).any():
       raise UserError(f'{source}: no training image of class {label!r} can be read')
@@ -100,7 +105,7 @@ def decode(
   names = [files[i].name for i, _ in kept]
 
   def select(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    rows = np.flatnonzero(mask)
+    rows = np.flatnonzero(mask & ~is_copy)
     chosen = image_storage.keep((images[r] for r in rows), len(rows), image_size)
     indices = np.array([positions[kept[row][0]] for row in rows], int)
     return chosen, indices, tuple(names[row] for row in rows)
@@ -114,7 +119,7 @@ def decode(
     minority_indices=minority_indices,
     majority_indices=majority_indices,
     test=test,
-    test_is_minority=is_minority[is_test],
+    test_is_minority=is_minority[is_test & ~is_copy],
     test_indices=test_indices,
     minority_class=classes[0],
     majority_class=classes[1],
@@ -126,8 +131,10 @@ def decode(
       minority_class=classes[0],
       majority_class=classes[1],
       records=[
-        Record(files[i].name, files[i].label, SPLITS[tested], facts)
-        for (i, facts), tested in zip(kept, is_test.astype(int), strict=True)
+        Record(files[i].name, files[i].label, SPLITS[tested], facts, bool(copied))
+        for (i, facts), tested, copied in zip(
+          kept, is_test.astype(int), is_copy, strict=True
+        )
       ],
       unreadable=unreadable,
       ignored=ignored,
@@ -163,18 +170,30 @@ def _count_within_splits(files: Iterable[File]) -> list[int]:
   return positions
 
 
+def find_originals(
+  is_minority: np.ndarray, is_test: np.ndarray, fingerprints: np.ndarray
+) -> np.ndarray:
+  """Positions int `[N]`: of each training image the first of its class that is identical.
+
+  Of a test image, its own. Arguments are `[N]`.
+  """
+  first = {}
+  keys = zip(is_minority, is_test, fingerprints, strict=True)
+  return np.array(
+    [i if key[1] else first.setdefault(key, i) for i, key in enumerate(keys)]
+  )
+
+
 def hold_out(
-  seed: int, is_minority: np.ndarray, fingerprints: Sequence[str]
+  seed: int, is_minority: np.ndarray, fingerprints: np.ndarray
 ) -> np.ndarray:
   """Bool `[N]`: which images become test images, drawn in each class by itself.
 
   Args:
     seed: of the draw.
     is_minority: bool `[N]`.
-    fingerprints: `[N]`; images with the same one stay together, and in training if
-      they are in both classes.
+    fingerprints: `[N]`, different within a class; images of both stay in training.
   """
-  fingerprints = np.asarray(fingerprints)
   held = np.zeros(len(is_minority), bool)
   contradicted = np.intersect1d(fingerprints[is_minority], fingerprints[~is_minority])
   # The first two streams of a seed draw the training images.
@@ -183,12 +202,9 @@ def hold_out(
     members = np.flatnonzero(is_minority == (role == 'minority'))
     if len(members) < _ENOUGH[role]:
       continue
-    groups, sizes = np.unique(fingerprints[members], return_counts=True)
-    room = len(members) // _HELD_OUT
-    chosen = []
-    for group in np.random.default_rng(stream).permutation(len(groups)):
-      if sizes[group] <= room and groups[group] not in contradicted:
-        chosen.append(groups[group])
-        room -= sizes[group]
+    # In order of their fingerprints, whatever order the files came in.
+    order = np.random.default_rng(stream).permutation(np.sort(fingerprints[members]))
+    free = order[~np.isin(order, contradicted)]
+    chosen = free[: len(members) // _HELD_OUT]
     held[members] = np.isin(fingerprints[members], chosen)
   return held

@@ -12,8 +12,9 @@ from egan_jax.data.image_files import ImageFacts
 from egan_jax.errors import UserError
 
 
-def _record(name, label, split, sha256=None, width=10, height=20, mode='RGB'):
-  return Record(name, label, split, ImageFacts(width, height, mode, sha256 or name))
+def _record(name, label, split, sha256=None, width=10, height=20, mode='RGB', **of):
+  facts = ImageFacts(width, height, mode, sha256 or name)
+  return Record(name, label, split, facts, **of)
 
 
 def _make(records, unreadable=(), ignored=None, held_out=False):
@@ -26,7 +27,7 @@ RECORDS = [
   _record('a', 'rare', 'train', 'same', width=4, mode='L'),
   _record('b', 'many', 'train', 'same', width=8),
   _record('c', 'many', 'train', 'twin', width=16),
-  _record('d', 'many', 'train', 'twin', width=16),
+  _record('d', 'many', 'train', 'twin', width=16, is_copy=True),
   _record('e', 'many', 'train', 'leak', height=7),
   _record('f', 'many', 'test', 'leak', width=100, height=50),
   _record('g', 'rare', 'test'),
@@ -42,8 +43,8 @@ def test_every_number():
     'minority_class': 'rare',
     'majority_class': 'many',
     'test_is_held_out': False,
-    'counts': {'train': {'rare': 1, 'many': 4}, 'test': {'rare': 1, 'many': 3}},
-    'ratio': 4.0,
+    'counts': {'train': {'rare': 1, 'many': 3}, 'test': {'rare': 1, 'many': 3}},
+    'ratio': 3.0,
     'width': {'min': 4, 'median': 10.0, 'max': 100},
     'height': {'min': 7, 'median': 20.0, 'max': 50},
     'modes': {'RGB': 8, 'L': 1},
@@ -60,7 +61,7 @@ def test_every_number():
 
 def test_examples_are_bounded_and_counts_are_not():
   records = [
-    _record(f'{group}-{copy}', 'many', 'train', str(group))
+    _record(f'{group}-{copy}', 'many', 'train', str(group), is_copy=copy > 0)
     for group in range(30)
     for copy in range(25)
   ]
@@ -73,13 +74,13 @@ def test_text():
   text = data_report.describe(_make(RECORDS, [('x.png', 'is empty')], {'hidden': 3}))
   lines = [line.split() for line in text.splitlines()]
   assert ['rare', 'minority', '1', '1'] in lines
-  assert ['many', 'majority', '4', '3'] in lines
+  assert ['many', 'majority', '3', '3'] in lines
   for part in (
     'images of DIR',
-    'one minority image to 4 majority images',
+    'one minority image to 3 majority images',
     'min 4 x 7, median 10 x 20, max 100 x 50',
     'modes: 8 RGB, 1 L',
-    '2 images identical in training, such as c = d',
+    '2 images identical in training, used once, such as c = d',
     '2 images identical under both labels, such as a = b',
     '2 images identical in train and test (leaks), such as e = f',
     '1 unreadable, left out:\n    x.png is empty',

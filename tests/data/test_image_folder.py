@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 
 import numpy as np
@@ -149,18 +150,33 @@ def test_test_split_of_one_class(tmp_path):
 
 
 @pytest.mark.parametrize('seed', range(20))
-def test_identical_images_are_never_on_both_sides(seed):
+def test_images_of_both_classes_are_not_held_out(seed):
   rng = np.random.default_rng(seed)
-  is_minority = rng.random(300) < 0.2
-  fingerprints = rng.integers(0, 60, 300).astype(str)
-  lonely = rng.random(300) < 0.6
-  fingerprints[lonely] = [f'only {index}' for index in np.flatnonzero(lonely)]
+  is_minority = np.arange(300) < 60
+  fingerprints = np.array(
+    [*rng.permutation(200)[:60], *rng.permutation(400)[:240]], str
+  )
   held = image_folder.hold_out(seed, is_minority, fingerprints)
-  assert not set(fingerprints[held]) & set(fingerprints[~held])
   for of_class in (is_minority, ~is_minority):
-    assert 0 < held[of_class].sum() <= of_class.sum() // 5
+    assert held[of_class].sum() == of_class.sum() // 5
   contradicted = set(fingerprints[is_minority]) & set(fingerprints[~is_minority])
-  assert not contradicted & set(fingerprints[held])
+  assert contradicted and not contradicted & set(fingerprints[held])
+
+
+@pytest.mark.parametrize('own_test', [False, True])
+def test_a_training_image_counts_once(own_test, tmp_path):
+  root = _make(tmp_path, (12, 40), *([(2, 5)] if own_test else []))
+  expected = _load(root)
+  for name in ('few/000', 'many/007', 'many/008'):
+    for copy in range(3):
+      shutil.copy(root / f'train/{name}.png', root / f'train/{name}_{copy}.png')
+  classes = _load(root)
+  for field in ('minority', 'majority', 'test', 'test_is_minority', 'minority_paths'):
+    np.testing.assert_array_equal(getattr(classes, field), getattr(expected, field))
+  assert classes.report['counts'] == expected.report['counts']
+  found = classes.report['duplicates']
+  assert (found['within_train']['groups'], found['within_train']['images']) == (3, 12)
+  assert found['across_train_and_test']['groups'] == 0
 
 
 def test_hold_out_of_a_class_does_not_depend_on_the_other():
@@ -169,9 +185,6 @@ def test_hold_out_of_a_class_does_not_depend_on_the_other():
   held = image_folder.hold_out(3, is_minority, names)
   fewer = image_folder.hold_out(3, is_minority[:60], names[:60])
   np.testing.assert_array_equal(held[:30], fewer[:30])
-  # Large groups of identical images do not keep the others out.
-  crowd = np.where(np.arange(100) < 60, 'same', names)
-  assert image_folder.hold_out(3, np.zeros(100, bool), crowd).sum() == 20
 
 
 def test_copies_are_reported_where_they_are(tmp_path):
@@ -268,8 +281,8 @@ def test_chest_x_rays(capsys):
     print(f'\n{5840 / seconds:.0f} images per second')
     print(data_report.describe(classes.report))
   assert (classes.minority_class, classes.majority_class) == ('NORMAL', 'PNEUMONIA')
-  assert classes.minority.shape == (1341, 224, 224, 3)
-  assert classes.majority.shape == (3875, 224, 224, 3)
+  assert classes.minority.shape == (1340, 224, 224, 3)
+  assert classes.majority.shape == (3850, 224, 224, 3)
   assert classes.test.shape == (624, 224, 224, 3)
   assert classes.test_is_minority.sum() == 234
   assert classes.report['unreadable'] == []

@@ -8,6 +8,7 @@ What a fit on images leaves in `bundle_` is the model that the commands work wit
 `egan_jax.export`.
 """
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
   files have them), or features `[N, C]` of any kind, for which the backbone is left
   out; then the method must be one that reads features. Methods with kNN go by angles, in
   float32: take off an offset that is thousands of times the features' spread. `fit`
-  works from a single image of the minority.
+  works from a single image of the minority, and of identical rows of a class uses one: a
+  copy would be among the rows that it is held out from.
 
   The sign of `decision_function` is scikit-learn's: positive for `classes_[1]`,
   whichever of the two is the minority. The package's own score, of
@@ -136,7 +138,7 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
     """
     X, is_minority = self._check_training(X, y)
     seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-    classes = X[is_minority], X[~is_minority]
+    classes = [_drop_copies(X[of_class]) for of_class in (is_minority, ~is_minority)]
     self.bundle_ = None
     if X.ndim == 4:
       self.bundle_, self.decision_ = self._fit_images(*classes, seed)
@@ -291,3 +293,11 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
       held_out_folds=decision.num_folds,
     )
     return bundle, decision
+
+
+def _drop_copies(rows: np.ndarray) -> np.ndarray:
+  """The first of each set of identical rows, in their order."""
+  first = {}
+  for position, row in enumerate(rows):
+    first.setdefault(hashlib.sha256(row).digest(), position)
+  return rows[list(first.values())]

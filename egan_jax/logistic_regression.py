@@ -17,7 +17,8 @@ from jax.scipy.sparse.linalg import cg
 _MAX_STEPS = 50
 _CG_STEPS = 100
 _CG_TOLERANCE = 0.05  # of the gradient: exact steps far from the minimum are wasted
-_TOLERANCE = 1e-5  # of the first gradient, about what float32 can tell
+# Of the first gradient, or that of features of unit size: about what float32 can tell.
+_TOLERANCE = 1e-5
 _STEP_SIZES = 0.5 ** np.arange(8, dtype=np.float32)
 
 
@@ -94,7 +95,7 @@ def _fit(
 
   def go_on(state):
     norm = _norm(state.gradient)
-    return (state.step < _MAX_STEPS) & (norm > _TOLERANCE * first_norm)
+    return (state.step < _MAX_STEPS) & (norm > _TOLERANCE * scale)
 
   def step(state):
     line, gradient, count = state
@@ -126,7 +127,8 @@ def _fit(
   log_odds = 0.0 if balanced else jnp.log(num_majority / num_minority)
   start = Line(jnp.zeros(majority.shape[1]), jnp.asarray(log_odds, jnp.float32))
   gradient = jax.grad(loss)(start)
-  first_norm = _norm(gradient)
+  # A single huge feature must not end the fit of all others.
+  scale = jnp.minimum(_norm(gradient), num_majority + num_minority)
   return jax.lax.while_loop(
     go_on, step, _State(start, gradient, jnp.zeros((), int))
   ).line

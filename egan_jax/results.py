@@ -83,7 +83,10 @@ def _summarise(
     'data': images.report,
     'weights_sha256': _describe_weights(outcome, played),
     'decision': decision_results.describe(
-      outcome, images.test_is_minority, config['stop_at_nash'], config['prior']
+      outcome,
+      images.test_is_minority,
+      oracle=config['stop_at_nash'] and outcome.method == 'egan',
+      prior=config['prior'],
     ),
     'rivals': decision_results.describe_candidates(outcome, images.test_is_minority),
     'seconds': outcome.seconds,

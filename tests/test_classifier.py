@@ -173,6 +173,14 @@ def test_every_method_on_features(method):
   assert (~predicted[~is_minority]).mean() > (0.8 if 'always' not in method else -1)
 
 
+@pytest.mark.parametrize('method', ['fusion', 'one_class_knn', 'logistic_balanced'])
+def test_a_row_counts_once(method):
+  X, y = _features()
+  once = EGANClassifier(method, random_state=0).fit(X, y)
+  often = EGANClassifier(method, random_state=0).fit(np.repeat(X, 4, 0), y.repeat(4))
+  np.testing.assert_array_equal(once.decision_function(X), often.decision_function(X))
+
+
 def test_in_scikit_learns_cross_validation():
   X, is_minority = _features(20, 80)
   classifier = EGANClassifier('mahalanobis', calibrate=False)

@@ -48,6 +48,19 @@ def test_it_is_scikit_learns_for_every_subset_and_draw(penalty, n, offset, balan
       np.testing.assert_allclose(lines.offset[subset, draw], offset, atol=0.01)
 
 
+def test_a_single_huge_feature_does_not_end_the_fit_of_the_others():
+  majority, minority = _features(400, 30, 0), _features(5, 30, 1, 0.3)
+  images = _features(300, 30, 2, 0.3)
+  majority[:, 0], minority[:, 0], images[:, 0] = 0, 3000, 0
+  majority[0, 0] = 20
+  line = logistic_regression.fit(
+    majority, np.ones((1, 400), bool), minority[None], 30.0, True
+  )
+  weights, _ = _solve(majority, minority, 30.0)
+  ranks = images @ line.weights[0, 0], images @ weights
+  assert np.corrcoef(*ranks)[0, 1] > 0.99
+
+
 def test_more_features_than_images():
   majority, minority = _features(20, 100, 0), _features(2, 100, 1, 1.0)
   line = logistic_regression.fit(

@@ -48,7 +48,9 @@ def _check_model(folder, summary):
   ('method', 'reads'), [('nearest_class_mean', 'features'), ('fine_tuned', 'boundary')]
 )
 def test_rival(method, reads, tmp_path):
-  summary = train.train_and_evaluate(_make_config(method=method), tmp_path)
+  # Only a game can stop there.
+  config = _make_config(method=method, stop_at_nash=True)
+  summary = train.train_and_evaluate(config, tmp_path)
   decision = summary['decision']
   assert decision['label'].startswith('honest')
   assert decision['threshold_rule'] == 'target_specificity'
@@ -67,7 +69,7 @@ def test_rival(method, reads, tmp_path):
   assert bundle.load(tmp_path).scorer.reads == reads
   # The same call again changes nothing.
   before = (tmp_path / 'summary.json').stat().st_mtime_ns
-  assert train.train_and_evaluate(_make_config(method=method), tmp_path) == summary
+  assert train.train_and_evaluate(config, tmp_path) == summary
   assert (tmp_path / 'summary.json').stat().st_mtime_ns == before
 
 

@@ -112,9 +112,10 @@ def _fit_line(majority: np.ndarray, minority: np.ndarray) -> tuple[float, float]
   # A target t is an example of each class, weighted t and 1 - t.
   inputs = np.tile((scores - centre) / scale, 2)[:, None]
   classes = np.repeat([True, False], n + m)
-  regression = LogisticRegression(C=np.inf, solver='newton-cholesky').fit(
-    inputs, classes, sample_weight=np.concatenate([targets, 1 - targets])
-  )
+  # The tolerance is of the mean over all scores, among which few are of the minority.
+  regression = LogisticRegression(
+    C=np.inf, solver='newton-cholesky', tol=1e-10, max_iter=1000
+  ).fit(inputs, classes, sample_weight=np.concatenate([targets, 1 - targets]))
   slope = float(regression.coef_[0, 0] / scale)
   prior_log_odds = float(logit(targets.mean()))
   return float(regression.intercept_[0] - slope * centre) - prior_log_odds, slope

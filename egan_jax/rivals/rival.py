@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from egan_jax.errors import UserError
-from egan_jax.scorers import Scorer
+from egan_jax.scorers import FEATURES, Scorer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +52,10 @@ class Rival:
     """Scores `[N]`; `UserError` if one is not finite."""
     scores = scorer.scores(images)
     if not np.isfinite(scores).all():
-      raise UserError(
-        f'scores of the rival {self.name!r} are not finite; try a lower learning_rate'
-      )
+      way_out = 'try a lower learning_rate'
+      if self.reads == FEATURES:
+        way_out = 'features must not be too large or small for float32'
+      raise UserError(f'scores of the rival {self.name!r} are not finite: {way_out}')
     return scores
 
 

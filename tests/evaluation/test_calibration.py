@@ -46,6 +46,18 @@ def test_probabilities_are_reliable_in_a_world_of_another_prior(prior):
   assert reliability.expected_calibration_error(diagram) < 0.015
 
 
+@pytest.mark.parametrize('num_majority', [5000, 50_000])
+def test_few_minority_scores_are_not_lost_among_many_of_the_majority(num_majority):
+  """Both derivatives of the log loss are 0 at its minimum."""
+  majority, minority = _draw(np.random.default_rng(0), 4, 2, num_majority)
+  fitted = calibration.fit(majority, minority)
+  scores = np.concatenate([minority, majority])
+  targets = np.concatenate([[3 / 4] * 2, [1 / (num_majority + 2)] * num_majority])
+  log_odds = fitted.intercept + fitted.slope * scores + logit(targets.mean())
+  errors = expit(log_odds) - targets
+  assert abs(errors.sum()) < 1e-3 and abs(errors @ scores) < 1e-3
+
+
 def _excess_log_loss(intercept, slope, distance, prior):
   """Over the true posterior's log loss, in units of what the scores are worth.
 

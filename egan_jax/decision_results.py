@@ -33,7 +33,8 @@ def describe(
     `label` (the protocol), `method`, `backbones`, `why`, `threshold_rule`, `promise` (of the first
     fold, whose model is kept), `thresholds` (one per fold), `notes`, and `metrics`
     as of `intervals.over_draws`, over folds; None where the test set lacks a class. Of a
-    single fold each also has the ends of its interval over test images, `low` and `high`.
+    single fold each also has the ends of its interval over test images, `low` and `high`,
+    if they are known.
     `prior`, and `metrics_at_prior`: the same where the minority is that share, None
     where the test set has about that share.
   """
@@ -112,7 +113,9 @@ def _evaluate(
   if with_intervals and len(arguments) == 1:
     ends = intervals.over_test_images(*arguments[0], num_resamples=_NUM_RESAMPLES)
     for name, of_metric in summary.items():
-      of_metric |= {end: ends[name][end] for end in ('low', 'high')}
+      of_metric |= {
+        end: ends[name][end] for end in ('low', 'high') if end in ends[name]
+      }
   return summary
 
 

@@ -27,6 +27,8 @@ NUM_NEAREST = 3
 
 _LONGEST_STEM = 150  # bytes
 _LARGEST_RATIO = 1e6
+# It overstates what it knows; P(minority) is what becomes of it where scores were held out.
+_BY_MODEL = 'by the two-covariance model, which is not calibrated,'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +208,10 @@ def describe_evidence(model: Bundle, features: np.ndarray) -> list[str]:
 def describe_ratio(log_ratio: float, minority_class: str, majority_class: str) -> str:
   """log p(features | majority) / p(features | minority) in words."""
   if abs(log_ratio) < math.log(1.1):
-    return f'such features are as likely in {minority_class} as in {majority_class}'
+    return (
+      f'{_BY_MODEL} such features are as likely in {minority_class} as in'
+      f' {majority_class}'
+    )
   if abs(log_ratio) > math.log(_LARGEST_RATIO):
     times = 'more than a million'
   else:
@@ -215,7 +220,9 @@ def describe_ratio(log_ratio: float, minority_class: str, majority_class: str) -
   likelier, other = majority_class, minority_class
   if log_ratio < 0:
     likelier, other = other, likelier
-  return f'such features are {times} times as likely in {likelier} as in {other}'
+  return (
+    f'{_BY_MODEL} such features are {times} times as likely in {likelier} as in {other}'
+  )
 
 
 @jax.jit

@@ -162,6 +162,9 @@ def run_command() -> None:
       explanations.explain(decided_by, readable, explain.value)
     decided = ', '.join(f'{number} {name}' for name, number in counts.most_common())
     print(f'{len(paths)} images: {decided}; in {output.value}')
+    if passed_over := image_files.count_passed_over(images.value):
+      kinds = ', '.join(f'{number} {kind}' for kind, number in passed_over.items())
+      print(f'files passed over: {kinds}')
     print(_describe_cuts(predictor))
     if len(readable) < len(paths):
       sys.exit(2)

@@ -87,7 +87,13 @@ def _check_name(config: dict, folder: Path) -> None:
 def _find_finished(folder: Path, config: dict) -> dict | None:
   """The summary of a run that is finished, if the workdir may be used at all."""
   workdir.check(folder, config)
-  return workdir.read_summary(folder)
+  summary = workdir.read_summary(folder)
+  if summary is not None:
+    print(
+      f'{folder} holds this run, finished: nothing is computed. If the images have'
+      ' changed since, choose another workdir.\n'
+    )
+  return summary
 
 
 def _load_images(config: dict) -> TwoClasses:

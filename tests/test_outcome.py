@@ -134,6 +134,7 @@ def test_one_fold_has_intervals_and_the_prior_that_was_asked_for(tmp_path):
   assert ' '.join(text.split()).endswith(ending)
   assert max(map(len, text.splitlines())) <= 80
   page = (tmp_path / 'report.html').read_text()
+  assert 'over folds' not in page and 'Every fold' not in page
   assert 'at prior 0.01' in page
   assert re.search(r'most like it of 3: training image \d+ \(cosine 0\.\d{3}\)', page)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from egan_jax.errors import UserError
 
 # Of image files; case does not matter.
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.jfif', '.jpe', '.webp', '.bmp', '.tif', '.tiff')
 
 
 def walk(folder: Path) -> tuple[list[Path], collections.Counter]:
   """Image files in a folder and below, sorted, and how many others there are.
 
   Returns:
-    Paths, and counts of files passed over: 'hidden', and 'other suffixes'.
+    Paths, and counts of files passed over: 'hidden', and the others by suffix.
 
   Raises:
     UserError: a folder may not be read.
@@ -37,17 +37,17 @@ def walk(folder: Path) -> tuple[list[Path], collections.Counter]:
     for name in files:
       if hidden or name.startswith('.'):
         ignored['hidden'] += 1
-      elif Path(name).suffix.lower() in SUFFIXES:
+      elif (suffix := Path(name).suffix.lower()) in SUFFIXES:
         paths.append(Path(place, name))
       else:
-        ignored['other suffixes'] += 1
+        ignored[suffix or 'without a suffix'] += 1
   return sorted(paths), ignored
 
 
 def read_csv(
   path: Path, columns: Sequence[str], may_be_empty: Sequence[str] = ()
 ) -> list[tuple[int, dict[str, str]]]:
-  """Rows of a CSV file with the number of the line each ends on.
+  """Rows of a CSV file with the number of the line each ends on, without outer blanks.
 
   Args:
     path: of the file.
@@ -78,8 +78,9 @@ def read_csv(
   except (UnicodeDecodeError, csv.Error) as error:
     raise UserError(f'{path} is no CSV file in UTF-8: {error}') from error
   for line, row in rows:
-    for column in columns:
-      if not (row[column] or '').strip():
+    for column in needed:
+      row[column] = (row[column] or '').strip()
+      if not row[column] and column in columns:
         raise UserError(f'{path} line {line}: {column} is empty')
   if not rows:
     raise UserError(f'{path} names no images')

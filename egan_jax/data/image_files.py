@@ -172,6 +172,11 @@ def find_images(source: str | os.PathLike) -> list[Path]:
   return [source.parent / row['path'] for _, row in rows]
 
 
+def count_passed_over(source: str | os.PathLike) -> collections.Counter:
+  """How many files of a folder `find_images` leaves out, by kind; none of a file."""
+  return walk(Path(source))[1] if os.path.isdir(source) else collections.Counter()
+
+
 def _squash(image: Image.Image, image_size: int | None) -> np.ndarray:
   if image_size is not None:
     image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)

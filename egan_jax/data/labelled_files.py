@@ -128,7 +128,7 @@ def _list_csv(path: Path) -> Listing:
     split = (row.get('split', 'train') or '').strip()
     if split not in SPLITS:
       raise UserError(f'{path} line {line}: split is {split!r}, not train or test')
-    file = File(path.parent / row['path'], row['path'], row['label'].strip(), split)
+    file = File(path.parent / row['path'], row['path'], row['label'], split)
     files.append(file)
     if not file.path.exists():
       missing.append(f'{file.name} (line {line})')

@@ -36,7 +36,7 @@ def over_test_images(
   within each class (Efron & Tibshirani, "An introduction to the bootstrap", 1993,
   chapters 8 and 13), because the numbers of test images were chosen and not
   observed; all metrics see the same resamples. A bootstrap of a test set
-  without an error has no width: read such an interval as unknown.
+  without an error has no width, and tells nothing: such an interval is left out.
 
   Args:
     scores: as of `metrics.evaluate_scores`, like the four that follow.
@@ -49,7 +49,7 @@ def over_test_images(
     seed: of the resamples.
 
   Returns:
-    For each metric the `value` on the test set, `low` and `high`.
+    For each metric the `value` on the test set and, if they are known, `low` and `high`.
 
   Raises:
     ValueError: as of `evaluate_scores`.
@@ -78,10 +78,10 @@ def over_test_images(
     resampled.append([resample[name] for name in names])
   tail = (1 - confidence) / 2
   lows, highs = np.quantile(resampled, [tail, 1 - tail], axis=0)
-  result = {
-    name: {'value': values[name], 'low': float(low), 'high': float(high)}
-    for name, low, high in zip(names, lows, highs, strict=True)
-  }
+  result = {name: {'value': values[name]} for name in names}
+  for name, low, high in zip(names, lows, highs, strict=True):
+    if low < high:
+      result[name] |= {'low': float(low), 'high': float(high)}
   for name, (correct, total) in _COUNTS.items():
     exact = stats.binomtest(values[correct], values[total]).proportion_ci(confidence)
     result[name] |= {'low': float(exact.low), 'high': float(exact.high)}

@@ -27,7 +27,7 @@ def describe_training(run: FinishedRun) -> str:
     f' {counts.majority:,} of {majority}, seen by {backbone} at'
     f' {config["image_size"]} px (data: {config["dataset"]}).'
   ]
-  if counts.test_minority + counts.test_majority:
+  if run.summary['decision']['metrics']:
     texts.append(
       f'It was judged on {counts.test_minority:,} + {counts.test_majority:,} test'
       ' images that took no part in training.'
@@ -102,7 +102,7 @@ def make_results(run: FinishedRun) -> dict | None:
   folds = (
     'one fold' if counts.folds == 1 else f'mean ± spread over {counts.folds} folds'
   )
-  if 'low' in columns[0]['metrics']['f1']:
+  if 'low' in columns[0]['metrics']['recall']:
     folds += ', in brackets 95% intervals over test images'
   return {
     'caption': f'{folds}; {run.class_names[0]} is the positive class',
@@ -116,12 +116,24 @@ def make_results(run: FinishedRun) -> dict | None:
       }
       for name in shown
     ],
-    'note': (
-      'An oracle figure was chosen with the test labels in hand: it says what could'
-      ' have been reached, not what a user would get. ± is the standard deviation'
-      ' over folds, in brackets the lowest and the highest fold.'
-    ),
+    'note': _explain_figures(columns, counts.folds),
   }
+
+
+def _explain_figures(columns: list[dict], num_folds: int) -> str:
+  """What stands beside the figures of these columns."""
+  sentences = []
+  if any('oracle' in column['name'] for column in columns):
+    sentences.append(
+      'An oracle figure was chosen with the test labels in hand: it says what could'
+      ' have been reached, not what a user would get.'
+    )
+  if num_folds > 1:
+    sentences.append(
+      '± is the standard deviation over folds, in brackets the lowest and the highest'
+      ' fold.'
+    )
+  return ' '.join(sentences)
 
 
 def _is_metric(name: str) -> bool:
@@ -188,6 +200,8 @@ def make_verdict(run: FinishedRun) -> str | None:
   against = f'the F1 of {limit:.3f} that calling every image {minority} has'
   if mean <= limit:
     return f'With an F1 of {mean:.3f} it does not beat {against}.'
+  if run.counts.folds == 1:
+    return f'With an F1 of {mean:.3f} it beats {against}.'
   if low <= limit:
     return f'On average it beats {against}, but its worst fold does not ({low:.3f}).'
   return f'Every fold beats {against}: {low:.3f} at worst, {mean:.3f} on average.'

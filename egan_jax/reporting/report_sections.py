@@ -71,22 +71,26 @@ def make_rivals(run: FinishedRun) -> dict | None:
   rows = run.summary.get('rivals')
   if not rows:
     return None
-  rows = sorted(
-    rows, key=lambda row: -row['metrics']['f1']['mean'] if row['metrics'] else 0
+  caption = (
+    'On the same images, draws and backbone, each at its own threshold, chosen on'
+    ' training images'
   )
+  names = _RIVAL_METRICS if rows[0]['metrics'] else ()
+  if names:
+    rows = sorted(rows, key=lambda row: -row['metrics']['f1']['mean'])
+    caption += (
+      '; test labels read once. The one to deploy (marked) was not chosen by this'
+      ' table, which only test labels could fill'
+    )
   return {
-    'caption': (
-      'On the same images, draws and backbone, each at its own threshold, chosen on'
-      ' training images; test labels read once. The one to deploy (marked) was not'
-      ' chosen by this table, which only test labels could fill'
-    ),
-    'head': ['method', *map(name_metric, _RIVAL_METRICS), 'threshold'],
+    'caption': caption,
+    'head': ['method', *map(name_metric, names), 'threshold'],
     'rows': [
       {
         'name': row['rival'],
         'chosen': row['chosen'],
         'cells': [
-          *(mean_cell((row['metrics'] or {}).get(name)) for name in _RIVAL_METRICS),
+          *(mean_cell(row['metrics'].get(name)) for name in names),
           text_cell(row['threshold_rule']),
         ],
       }

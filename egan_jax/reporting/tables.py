@@ -65,7 +65,7 @@ def decision_text(summary: dict) -> str:
   for name in _DECISION_METRICS:
     rows.append([name_metric(name), *(show(name) for show in columns.values())])
   label = f'{decision["label"]}.'
-  if 'low' in decision['metrics']['f1']:
+  if 'low' in decision['metrics']['recall']:
     label += ' In brackets 95% intervals over test images.'
   if decision.get('metrics_at_prior'):
     prior = decision['prior']

@@ -506,14 +506,16 @@ def _touch(folder, *names):
 
 
 def test_images_of_a_folder(tmp_path):
-  wanted = ['a.png', 'b/c.JPEG', 'b/d.webp', 'e.bmp', 'f.tif', 'g.TIFF', 'h.jpg']
+  wanted = ['a.png', 'b/c.JPEG', 'b/d.webp', 'e.bmp', 'f.tif', 'g.TIFF', 'h.jfif']
   others = ['notes.txt', 'x.gif', '.hidden.png', '.cache/x.png', 'b/._c.jpg', 'png']
   _touch(tmp_path, *wanted, *others)
   found = image_files.find_images(tmp_path)
   assert found == sorted(tmp_path / name for name in wanted)
   paths, ignored = file_lists.walk(tmp_path)
   assert paths == found
-  assert ignored == {'hidden': 3, 'other suffixes': 3}
+  assert ignored == {'hidden': 3, '.txt': 1, '.gif': 1, 'without a suffix': 1}
+  assert image_files.count_passed_over(tmp_path) == ignored
+  assert not image_files.count_passed_over(tmp_path / 'a.png')
 
 
 def test_a_hidden_folder_above_does_not_hide(tmp_path):

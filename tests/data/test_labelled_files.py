@@ -55,7 +55,7 @@ def test_folder(tmp_path):
   assert listing.labels == ['cat', 'dog']
   assert listing.ignored == {
     'hidden': 2,
-    'other suffixes': 1,
+    '.txt': 1,
     'in no class folder': 1,
   }
 
@@ -74,7 +74,7 @@ def test_csv(tmp_path):
   ]
   assert all(file.path.exists() for file in listing.files)
   assert listing.labels == ['x', 'y']
-  table.write_text('path,label\na.png,x\n../b.png,y\n')
+  table.write_text('path,label\na.png , x\n../b.png,y\n')
   assert {file.split for file in list_files(str(table)).files} == {'train'}
 
 

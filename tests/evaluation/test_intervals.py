@@ -79,6 +79,7 @@ def test_no_error_on_few_images_is_not_certainty():
   assert intervals['recall']['low'] == pytest.approx(0.025 ** (1 / 10))
   assert intervals['specificity']['low'] == pytest.approx(0.025 ** (1 / 20))
   assert intervals['recall']['high'] == 1
+  assert intervals['f1'] == {'value': 1}  # what a bootstrap says of it is nothing
 
 
 def test_narrower_with_more_images_and_less_confidence():

@@ -171,6 +171,7 @@ def test_the_command_decides_and_reports_what_it_cannot_read(
     'crow' if score < expected.threshold.value else 'raven' for score in scores
   ]
   assert f'{len(rows)} images' in stdout and '1 unreadable' in stdout
+  assert 'files passed over: 1 .txt' in stdout
   assert expected.threshold.promise in stdout
   assert len([*why.glob('*.png')]) == len(readable) == 6
 

@@ -109,7 +109,7 @@ def _make_summary():
         'threshold_rule': 'zero',
         'metrics': measured,
       }
-      for name, measured in (('plda', _evaluate()), ('mahalanobis', None))
+      for name, measured in (('plda', _evaluate()), ('mahalanobis', _evaluate()))
     ],
     'seconds': {'setup': 1.25, 'train': 2.5},
     'environment': {'commit': None, 'cores': 2, 'versions': {'egan_jax': '0.1.0'}},

@@ -105,7 +105,10 @@ def draw_reliability(
 def _choose_edges(
   scores: np.ndarray, is_minority: np.ndarray, thresholds: np.ndarray
 ) -> np.ndarray:
-  """Edges of equal bins over the central 99% of each class and the thresholds."""
+  """Edges of equal bins over the central 99% of each class and the thresholds.
+
+  The first threshold is one of them.
+  """
   classes = scores[:, is_minority], scores[:, ~is_minority]
   ends = (
     np.quantile(classes[0], (0.005, 0.995)),
@@ -114,4 +117,10 @@ def _choose_edges(
   shown = np.concatenate([*ends, thresholds])
   low, high = shown.min(), shown.max()
   margin = 0.03 * (high - low) or 0.5
-  return np.linspace(low - margin, high + margin, _HISTOGRAM_BINS + 1)
+  low, high = low - margin, high + margin
+  width = (high - low) / _HISTOGRAM_BINS
+  anchor = thresholds[0] if len(thresholds) else low
+  bins = np.arange(
+    np.floor((low - anchor) / width), np.ceil((high - anchor) / width) + 1
+  )
+  return anchor + width * bins

@@ -103,6 +103,16 @@ def test_score_histogram(scores, tmp_path):
   np.testing.assert_array_equal(scores, before)
 
 
+def test_no_bin_of_the_histogram_lies_on_both_sides_of_the_threshold():
+  scores, is_minority = RNG.normal(size=(2, 60)), np.arange(60) < 20
+  for thresholds in ([0.123], [-7.0], [9.0, 11.0], []):
+    edges = decision_figures._choose_edges(scores, is_minority, np.array(thresholds))
+    assert np.allclose(np.diff(edges), edges[1] - edges[0])
+    assert all(np.isclose(edges, value).any() for value in thresholds[:1])
+    assert edges[0] < np.min(thresholds, initial=-1) < edges[-1]
+    assert edges[0] < np.max(thresholds, initial=1) < edges[-1]
+
+
 @pytest.mark.parametrize(
   'shape', [(5, 5, 8, 8, 3), (1, 1, 32, 32, 3), (2, 20, 8, 8, 3)]
 )

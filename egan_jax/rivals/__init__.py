@@ -19,6 +19,7 @@ from egan_jax.rivals.decision import (
   split_majority_of_game,
 )
 from egan_jax.rivals.head import HeadTraining
+from egan_jax.rivals.held_out import split_majority
 from egan_jax.rivals.registry import get, names
 from egan_jax.rivals.rival import Rival
 from egan_jax.scorers import BOUNDARY, FEATURES
@@ -39,5 +40,6 @@ __all__ = [
   'get',
   'make_rule',
   'names',
+  'split_majority',
   'split_majority_of_game',
 ]

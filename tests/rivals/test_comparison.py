@@ -240,17 +240,17 @@ def test_nothing_is_refitted_for_those_that_do_not_look_at_the_minority(
   ],
 )
 def test_split(num_majority, specificity, share, number):
-  fitted, kept, missing = held_out.split_majority(
+  fitted, kept, missing = rivals.split_majority(
     num_majority, specificity, share, seed=0
   )
   assert len(kept) == number and not missing
   assert sorted([*fitted, *kept]) == list(range(num_majority))
-  other = held_out.split_majority(num_majority, specificity, share, seed=1)[1]
+  other = rivals.split_majority(num_majority, specificity, share, seed=1)[1]
   assert kept.tolist() != other.tolist()
 
 
 def test_split_refuses_to_leave_less_than_it_holds_out():
-  fitted, kept, missing = held_out.split_majority(37, 0.95, 0.2, seed=0)
+  fitted, kept, missing = rivals.split_majority(37, 0.95, 0.2, seed=0)
   assert fitted.tolist() == list(range(37)) and not len(kept)
   assert missing.endswith('use at least 38')
 

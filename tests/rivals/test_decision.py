@@ -9,7 +9,7 @@ import pytest
 from egan_jax import rivals, scorers
 from egan_jax.errors import UserError
 from egan_jax.evaluation import calibration, thresholds
-from egan_jax.rivals import ThresholdRule, decide, decide_from_scores, held_out
+from egan_jax.rivals import ThresholdRule, decide, decide_from_scores
 from egan_jax.rivals.rival import fit_each, repeat
 
 BY_FIRST_FEATURE = {'centre': np.zeros(2), 'weights': np.eye(2)[0], 'offset': 0.0}
@@ -105,7 +105,7 @@ def test_heads_hold_one_share_out_of_all_fits(images, training):
   short = dataclasses.replace(training, num_epochs=1)
   rival = rivals.get('fine_tuned')
   decisions = decide(rival, images.majority, images.minority, (0, 1), short)
-  fitted, kept, _ = held_out.split_majority(90, 0.95, 0.2, seed=0)
+  fitted, kept, _ = rivals.split_majority(90, 0.95, 0.2, seed=0)
   of_kept = jax.tree.map(lambda a: a[kept], images.majority)
   of_fitted = jax.tree.map(lambda a: a[fitted], images.majority)
   expected = rival.fit_draws(of_fitted, images.minority, (0, 1), short)

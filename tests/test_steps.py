@@ -298,3 +298,10 @@ def test_scores_do_not_depend_on_the_batch(setting):
   for other in scores[1:]:
     _assert_close(scores[0], other)
   assert scores[0].shape == (NUM_MAJORITY,)
+
+
+@pytest.mark.parametrize('num_images', [1, 7, 8, 9, 20])
+def test_map_in_batches_is_the_map(num_images):
+  images = {'a': jnp.arange(num_images * 6.0).reshape(num_images, 2, 3)}
+  got = steps.map_in_batches(lambda part: part['a'].sum(axis=1), images, batch_size=8)
+  np.testing.assert_array_equal(got, images['a'].sum(axis=1))

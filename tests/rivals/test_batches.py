@@ -36,10 +36,3 @@ def test_take():
   taken = batches.take(majority, minority, jnp.array([0, 3, 4, 5, 1]))
   assert taken['a'][:, 0, 0, 0].tolist() == taken['b'][:, 0].tolist()
   assert taken['b'][:, 0].tolist() == [0, 3, 100, 101, 1]
-
-
-@pytest.mark.parametrize('num_images', [1, 511, 512, 513, 1500])
-def test_map_in_batches_is_the_map(num_images):
-  images = {'a': jnp.arange(num_images * 6.0).reshape(num_images, 2, 3)}
-  got = batches.map_in_batches(lambda part: part['a'].sum(axis=1), images)
-  np.testing.assert_array_equal(got, images['a'].sum(axis=1))

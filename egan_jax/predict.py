@@ -145,7 +145,7 @@ def run_command() -> None:
     if explain.value and abstain.value is not None:
       raise UserError('give --explain or --abstain: a picture explains a class')
     bundle = model_bundle.load(model.value)
-    paths = image_files.find_images(images.value)
+    paths, passed_over = image_files.list_images(images.value)
     run_files.check_output(output.value, [images.value, *paths])
     predictor = Predictor(
       bundle,
@@ -162,7 +162,7 @@ def run_command() -> None:
       explanations.explain(decided_by, readable, explain.value)
     decided = ', '.join(f'{number} {name}' for name, number in counts.most_common())
     print(f'{len(paths)} images: {decided}; in {output.value}')
-    if passed_over := image_files.count_passed_over(images.value):
+    if passed_over:
       kinds = ', '.join(f'{number} {kind}' for kind, number in passed_over.items())
       print(f'files passed over: {kinds}')
     print(_describe_cuts(predictor))

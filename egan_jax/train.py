@@ -45,6 +45,11 @@ def train_and_evaluate(
   egan_config.check(config)
   _check_name(config, folder)
   if (finished := hosts.on_first(lambda: _find_finished(folder, config))) is not None:
+    if hosts.is_first():
+      print(
+        f'{folder} holds this run, finished: nothing is computed. If the images have'
+        ' changed since, choose another workdir.\n'
+      )
     return finished
 
   start = time.perf_counter()
@@ -87,13 +92,7 @@ def _check_name(config: dict, folder: Path) -> None:
 def _find_finished(folder: Path, config: dict) -> dict | None:
   """The summary of a run that is finished, if the workdir may be used at all."""
   workdir.check(folder, config)
-  summary = workdir.read_summary(folder)
-  if summary is not None:
-    print(
-      f'{folder} holds this run, finished: nothing is computed. If the images have'
-      ' changed since, choose another workdir.\n'
-    )
-  return summary
+  return workdir.read_summary(folder)
 
 
 def _load_images(config: dict) -> TwoClasses:

@@ -62,13 +62,13 @@ def make(
 
   Returns:
     'source', 'minority_class', 'majority_class' and 'test_is_held_out' as given;
-    'counts': images by split ('train', 'test') and class, without copies; 'ratio': training images of
-    the majority per one of the minority, None without one; 'width' and 'height':
-    'min', 'median' and 'max' in pixels; 'modes': files by Pillow's mode; 'duplicates':
-    files of identical pixels, 'within_train' (copies in one class), 'across_classes' and
-    'across_train_and_test' (leaks), each with the number of 'groups', the number of
-    'images' in them, and 'examples' of names; 'unreadable': a list of 'path' and
-    'reason'; 'ignored' as given.
+    'counts': images by split ('train', 'test') and class, without copies; 'ratio':
+    training images of the majority per one of the minority, None without one; 'width'
+    and 'height': 'min', 'median' and 'max' in pixels; 'modes': files by Pillow's mode;
+    'duplicates': files of identical pixels, 'within_train' (copies in one class),
+    'across_classes' and 'across_train_and_test' (leaks), each with the number of
+    'groups', the number of 'images' in them, and 'examples' of names; 'unreadable': a
+    list of 'path' and 'reason'; 'ignored' as given.
   """
   counts = {
     split: {

@@ -146,7 +146,15 @@ def map_in_threads(
 
 
 def find_images(source: str | os.PathLike) -> list[Path]:
-  """The image files that a path stands for.
+  """The image files that a path stands for; arguments and errors as of `list_images`."""
+  paths, _ = list_images(source)
+  return paths
+
+
+def list_images(
+  source: str | os.PathLike,
+) -> tuple[list[Path], collections.Counter]:
+  """The image files that a path stands for, and how many files it passes over, by kind.
 
   Args:
     source: an image file; a folder, of which every file of `SUFFIXES` in it and below
@@ -158,23 +166,19 @@ def find_images(source: str | os.PathLike) -> list[Path]:
   """
   source = Path(os.path.expanduser(source))
   if os.path.isdir(source):  # also for names that cannot be
-    paths, _ = walk(source)
+    paths, passed_over = walk(source)
     if not paths:
       raise UserError(
         f'there are no image files in {source} ({", ".join(s[1:] for s in SUFFIXES)})'
       )
-    return paths
+    return paths, passed_over
   if not os.path.exists(source):
     raise UserError(f'there is no file or folder {source}')
+  nothing = collections.Counter()
   if source.suffix.lower() != '.csv':
-    return [source]
+    return [source], nothing
   rows = read_csv(source, ('path',))
-  return [source.parent / row['path'] for _, row in rows]
-
-
-def count_passed_over(source: str | os.PathLike) -> collections.Counter:
-  """How many files of a folder `find_images` leaves out, by kind; none of a file."""
-  return walk(Path(source))[1] if os.path.isdir(source) else collections.Counter()
+  return [source.parent / row['path'] for _, row in rows], nothing
 
 
 def _squash(image: Image.Image, image_size: int | None) -> np.ndarray:

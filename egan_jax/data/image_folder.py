@@ -31,7 +31,7 @@ def load(
 
   Of identical training images of a class one is used: a copy would be among the images
   that it is held out from. Without a test split, one image in five of the majority is
-  held out as test images, and of the minority if it has at least ten; those under both
+  held out as test images, and of the minority if it has at least ten; images under both
   labels stay in training.
 
   Args:

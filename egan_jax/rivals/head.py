@@ -111,8 +111,11 @@ def pool_features(boundary: Boundary, training: HeadTraining) -> np.ndarray:
   """Features `[N, C]` of the whole backbone before training, from `[N, ...]`."""
   networks = training.create_networks(jax.random.key(0)[None])
   network = jax.tree.map(lambda a: a[0], networks)
-  pool = jax.jit(objectives.pool, static_argnums=0)
-  return np.asarray(pool(training.head, network, jax.tree.map(jnp.asarray, boundary)))
+  return np.asarray(_pool(training.head, network, jax.tree.map(jnp.asarray, boundary)))
+
+
+# Made once, so that it is compiled once for images of a shape.
+_pool = jax.jit(objectives.pool, static_argnums=0)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -514,8 +514,8 @@ def test_images_of_a_folder(tmp_path):
   paths, ignored = file_lists.walk(tmp_path)
   assert paths == found
   assert ignored == {'hidden': 3, '.txt': 1, '.gif': 1, 'without a suffix': 1}
-  assert image_files.count_passed_over(tmp_path) == ignored
-  assert not image_files.count_passed_over(tmp_path / 'a.png')
+  assert image_files.list_images(tmp_path) == (found, ignored)
+  assert image_files.list_images(tmp_path / 'a.png') == ([tmp_path / 'a.png'], {})
 
 
 def test_a_hidden_folder_above_does_not_hide(tmp_path):

@@ -1,7 +1,7 @@
 """What a run can be told: every field with its default, and their checks.
 
 The files in `configs/` start from `default()` and change what their experiment
-needs. Below `train.py` and its stages nothing knows of configs.
+needs. Below `train.py` nothing knows of configs.
 """
 
 import math

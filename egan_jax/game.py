@@ -24,13 +24,15 @@ from egan_jax.compiled_steps import (
   compile_score_fed,
   generate,
 )
+from egan_jax.data.activation_cache import ActivationCache
 from egan_jax.data.draws import Draws
 from egan_jax.data.two_classes import TwoClasses
 from egan_jax.epoch_log import EpochLog
 from egan_jax.evaluation import epoch_choice, epoch_records, nash
 from egan_jax.evaluation.protocols import find_decision_epochs
-from egan_jax.game_setup import Game, make_keys, set_up
+from egan_jax.game_setup import Game, set_up
 from egan_jax.parallel import ROWS, Layout, lay_out
+from egan_jax.settings import GameSettings, NetworkSettings
 from egan_jax.state import GameState, NetworkState, Player
 
 PHASES = ('setup', 'compile', 'train', 'evaluate')
@@ -41,6 +43,7 @@ class Played:
   """What is left of a game when it is over, on every host.
 
   Attributes:
+    settings: how it was played.
     player: what the discriminator is made of.
     discriminators: those of every fold that decide, leaves `[F, ...]`.
     scores: their test scores, `[F, T]`.
@@ -51,6 +54,7 @@ class Played:
     seconds: by phase, of this session.
   """
 
+  settings: GameSettings
   player: Player
   discriminators: NetworkState
   scores: np.ndarray
@@ -62,20 +66,26 @@ class Played:
 
 
 def play(
-  config: dict,
-  folder: Path,
+  settings: GameSettings,
+  networks: NetworkSettings,
   images: TwoClasses,
   draws: Draws,
+  keys: jax.Array,
+  cache: ActivationCache,
+  folder: Path,
   begin: Callable[[], None],
   profile: str | None = None,
 ) -> Played:
-  """Trains all folds of a config and evaluates them after every epoch.
+  """Trains all folds and evaluates them after every epoch.
 
   Args:
-    config: as of `config.default`.
-    folder: the workdir, for checkpoints and the log of epochs.
+    settings: how to play.
+    networks: who plays.
     images: of both classes.
     draws: which of them are used.
+    keys: of every fold, as of `game_setup.make_keys`.
+    cache: for the activations of real images.
+    folder: the workdir, for checkpoints and the log of epochs.
     begin: called by the first host once nothing more can be wrong with the input.
     profile: a folder for a `jax.profiler` trace of one epoch.
 
@@ -84,22 +94,21 @@ def play(
   """
   seconds = defaultdict(float)
   with _timed(seconds, 'setup'):
-    layout = lay_out(len(draws.minority), config['majority_devices'])
+    layout = lay_out(len(draws.minority), settings.majority_devices)
     with hosts.together():
-      game = set_up(config, images, draws)
+      game = set_up(networks, images, draws, cache)
     fingerprints = {
       'generator': game.generator.fingerprint,
       'discriminator': game.discriminator.fingerprint,
     }
     hosts.check_same('weights', fingerprints)
-    keys = make_keys(config['seed'], config['num_seeds'], config['num_folds'])
     create = functools.partial(
       egan_state.create_game_state,
       generator=game.generator,
       discriminator=game.discriminator,
-      learning_rate=config['learning_rate'],
-      dropout_rate=config['dropout_rate'],
-      head_activation=config['head_activation'],
+      learning_rate=settings.learning_rate,
+      dropout_rate=settings.dropout_rate,
+      head_activation=settings.head_activation,
     )
     states = layout.jit(jax.vmap(create), in_specs=(ROWS,))(layout.split(keys))
     jax.block_until_ready(states)
@@ -110,7 +119,8 @@ def play(
     if saved is not None:
       states, deciding = layout.split(saved)
     states, deciding, scores = _train(
-      config,
+      settings,
+      networks.image_size,
       folder,
       layout,
       game,
@@ -124,6 +134,7 @@ def play(
     )
   hosts.enter('after training')
   return Played(
+    settings=settings,
     player=game.discriminator,
     discriminators=deciding,
     scores=scores,
@@ -143,7 +154,8 @@ def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
 
 
 def _train(
-  config: dict,
+  settings: GameSettings,
+  image_size: int,
   folder: Path,
   layout: Layout,
   game: Game,
@@ -161,9 +173,9 @@ def _train(
     The states; the discriminators that decide, gathered, and their scores `[F, T]`.
   """
   logging.info('training from epoch %d', first_epoch + 1)
-  epochs = range(first_epoch + 1, config['num_epochs'] + 1)
+  epochs = range(first_epoch + 1, settings.num_epochs + 1)
   with EpochLog(folder, first_epoch) as log:
-    active = _find_active_folds(config, len(keys), log.records)
+    active = _find_active_folds(settings, len(keys), log.records)
     hidden = None if hosts.is_first() else True  # None: shown on a terminal
     bar = tqdm(epochs, desc='compiling', unit='epoch', disable=hidden)
     with _timed(seconds, 'compile'):
@@ -174,8 +186,8 @@ def _train(
         game.majority,
         game.minority,
         keys,
-        config['batch_size'],
-        fit_chunk(config['image_size'], config['images_at_once']),
+        settings.batch_size,
+        fit_chunk(image_size, settings.images_at_once),
       )
       score = compile_score(layout, states.discriminator, game.test)
       score_fed = compile_score_fed(
@@ -203,14 +215,14 @@ def _train(
         new = epoch_records.make_records(epoch, active, terms, scores, game.is_minority)
       log.append(new)
       decides = epoch == find_decision_epochs(
-        log.records, stopped_at_nash=config['stop_at_nash']
+        log.records, stopped_at_nash=settings.stop_at_nash
       )
       if decides.any():  # as in the first epoch everywhere
         # A copy: the next epoch consumes the states.
         deciding = choose(decides, network, network if deciding is None else deciding)
-      active = _find_active_folds(config, len(keys), log.records)
+      active = _find_active_folds(settings, len(keys), log.records)
       last = epoch == epochs[-1] or not active.any()
-      saves = last or epoch % config['checkpoint_every'] == 0
+      saves = last or epoch % settings.checkpoint_every == 0
       if saves:
         checkpoints.save(epoch, *layout.gather((states, deciding)))
       bar.set_postfix_str(epoch_records.describe_progress(new))
@@ -219,11 +231,13 @@ def _train(
   return states, deciding, scores
 
 
-def _find_active_folds(config: dict, num_folds: int, records: list[dict]) -> np.ndarray:
+def _find_active_folds(
+  settings: GameSettings, num_folds: int, records: list[dict]
+) -> np.ndarray:
   """Bool `[F]`: the folds that train on."""
   active = np.ones(num_folds, bool)
-  if config['stop_at_nash'] and records:
-    epochs = nash.find_nash_epochs(records, config['nash_threshold'])
+  if settings.stop_at_nash and records:
+    epochs = nash.find_nash_epochs(records, settings.nash_threshold)
     active = np.array([epoch is None for epoch in epochs])
   return active
 

@@ -11,11 +11,11 @@ import numpy as np
 from egan_jax import backbones, pretrained, steps
 from egan_jax import state as egan_state
 from egan_jax.backbones.trunk import Trunk
-from egan_jax.data import activation_files
 from egan_jax.data.activation_cache import ActivationCache
 from egan_jax.data.draws import Draws
 from egan_jax.data.two_classes import TwoClasses, take
 from egan_jax.evaluation import epoch_choice
+from egan_jax.settings import NetworkSettings
 from egan_jax.state import Player
 
 
@@ -44,12 +44,13 @@ class Game:
   is_minority: np.ndarray
 
 
-def set_up(config: dict, images: TwoClasses, draws: Draws) -> Game:
+def set_up(
+  networks: NetworkSettings, images: TwoClasses, draws: Draws, cache: ActivationCache
+) -> Game:
   """Loads weights and runs the frozen trunks over all real images."""
   load = functools.cache(pretrained.load)
-  generator = make_player(config, 'generator', load)
-  discriminator = make_player(config, 'discriminator', load)
-  cache = open_activation_cache(config)
+  generator = make_player(networks, 'generator', load)
+  discriminator = make_player(networks, 'discriminator', load)
   return Game(
     generator=generator,
     discriminator=discriminator,
@@ -74,30 +75,25 @@ def compute_folds(
   return jax.tree.map(lambda a: a.reshape(*indices.shape, *a.shape[1:]), drawn)
 
 
-def open_activation_cache(config: dict) -> ActivationCache:
-  """The cache of activations, with the config's share of memory."""
-  return ActivationCache(
-    activation_files.default_folder(), config['activation_memory_share']
-  )
-
-
 def _split_seed(seed: int) -> dict[str, jax.Array]:
   """Rng keys of each network's random weights and of the folds."""
   names = 'generator', 'discriminator', 'folds'
   return dict(zip(names, jax.random.split(jax.random.key(seed), 3), strict=True))
 
 
-def make_player(config: dict, role: str, load: Callable = pretrained.load) -> Player:
-  """The 'generator' or 'discriminator' of a config."""
+def make_player(
+  networks: NetworkSettings, role: str, load: Callable = pretrained.load
+) -> Player:
+  """The 'generator' or 'discriminator', its weights loaded and its backbone cut."""
   return egan_state.make_player(
-    backbones.get(config[f'{role}_backbone']),
-    config[f'{role}_weights'],
-    config['fine_tune_layers'],
-    config['preprocess'],
-    config['image_size'],
-    _split_seed(config['seed'])[role],
+    backbones.get(getattr(networks, f'{role}_backbone')),
+    getattr(networks, f'{role}_weights'),
+    networks.fine_tune_layers,
+    networks.preprocess,
+    networks.image_size,
+    _split_seed(networks.seed)[role],
     load=load,
-    trunk_dtype=config['trunk_dtype'],
+    trunk_dtype=networks.trunk_dtype,
   )
 
 

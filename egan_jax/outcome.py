@@ -15,6 +15,7 @@ import numpy as np
 
 from egan_jax import feature_extractor, game_setup, pretrained, rivals, scorers
 from egan_jax.backbones.trunk import Trunk
+from egan_jax.data.activation_cache import ActivationCache
 from egan_jax.data.draws import Draws
 from egan_jax.data.two_classes import TwoClasses, take
 from egan_jax.evaluation import epoch_choice
@@ -22,6 +23,7 @@ from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.game import Played
 from egan_jax.rivals import Decision, HeadTraining, Rival, ThresholdRule
 from egan_jax.scorers import BOUNDARY, FEATURES
+from egan_jax.settings import DecisionSettings, GameSettings, NetworkSettings, Settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,26 +65,6 @@ class Outcome:
     return self.candidates[self.method]
 
 
-def plays(config: dict) -> bool:
-  """Whether the config's method is the game, or may be."""
-  return config['method'] == 'egan' or (
-    config['method'] == 'auto' and config['candidates'] == 'all'
-  )
-
-
-def make_rule(config: dict) -> ThresholdRule:
-  """The threshold rule of a config."""
-  return rivals.make_rule(
-    config['threshold'],
-    config['method'],
-    specificity=config['target_specificity'],
-    sensitivity=config['target_sensitivity'],
-    cost_false_negative=config['cost_false_negative'],
-    cost_false_positive=config['cost_false_positive'],
-    prior=config['prior'],
-  )
-
-
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
   """What is kept from a game, for the threshold.
@@ -96,45 +78,52 @@ class HeldOut:
   missing: str
 
 
-def hold_out(config: dict, draws: Draws) -> tuple[Draws, HeldOut]:
+def hold_out(settings: DecisionSettings, draws: Draws) -> tuple[Draws, HeldOut]:
   """The draws that a game trains on, and what is kept from it."""
-  if not plays(config):
+  if not settings.plays:
     return draws, HeldOut(draws.majority[:0], 'no game is played')
   fitted, kept, missing = rivals.split_majority_of_game(
-    len(draws.majority), make_rule(config), config['held_out_share'], config['seed']
+    len(draws.majority), settings.rule, settings.held_out_share, settings.seed
   )
   trained_on = dataclasses.replace(draws, majority=draws.majority[fitted])
   return trained_on, HeldOut(draws.majority[kept], missing)
 
 
 def reach(
-  config: dict,
+  settings: Settings,
   images: TwoClasses,
   draws: Draws,
+  cache: ActivationCache,
   held_out: HeldOut,
   played: Played | None,
   loading_seconds: float,
 ) -> Outcome:
-  """Fits and decides what the config asks for; of several methods, chooses one.
+  """Fits and decides what is asked for; of several methods, chooses one.
 
   Args:
-    config: as of `config.default`.
+    settings: of the run. A rival's head trains as the game's discriminator does.
     images: of both classes.
     draws: all images of the run, those held out from the game among them.
+    cache: for the activations of real images.
     held_out: what the game did not train on.
-    played: the game, where `plays`.
+    played: the game, where `settings.decision.plays`.
     loading_seconds: what reading the images took.
   """
   start = time.perf_counter()
-  rule, names = make_rule(config), _list_rivals(config)
+  networks, asked = settings.networks, settings.decision
   candidates = {}
   if played is not None:
-    candidates['egan'] = _decide_game(config, played, images, draws, held_out, rule)
-  for reads, decide in ((FEATURES, _decide_features), (BOUNDARY, _decide_heads)):
-    chosen = [name for name in names if rivals.get(name).reads == reads]
-    if chosen:
-      candidates |= decide(config, chosen, images, draws, rule)
-  method = config['method']
+    candidates['egan'] = _decide_game(
+      played, networks, images, draws, cache, held_out, asked.rule
+    )
+  names = asked.rivals
+  if chosen := [name for name in names if rivals.get(name).reads == FEATURES]:
+    candidates |= _decide_features(chosen, asked, networks, images, draws)
+  if chosen := [name for name in names if rivals.get(name).reads == BOUNDARY]:
+    candidates |= _decide_heads(
+      chosen, asked, networks, settings.game, images, draws, cache
+    )
+  method = asked.method
   why = f'{method} was asked for'
   if method == 'auto':
     method, why = rivals.choose({name: c.decisions for name, c in candidates.items()})
@@ -149,25 +138,12 @@ def reach(
   )
 
 
-def _list_rivals(config: dict) -> list[str]:
-  """The rivals that the config has fitted."""
-  if config['method'] == 'egan':
-    return []
-  if config['method'] != 'auto':
-    return [config['method']]
-  return [
-    name
-    for name in rivals.names()
-    if name != 'always_minority'
-    and (config['candidates'] == 'all' or rivals.get(name).reads == FEATURES)
-  ]
-
-
 def _decide_game(
-  config: dict,
   played: Played,
+  networks: NetworkSettings,
   images: TwoClasses,
   draws: Draws,
+  cache: ActivationCache,
   held_out: HeldOut,
   rule: ThresholdRule,
 ) -> Candidate:
@@ -177,7 +153,6 @@ def _decide_game(
   `epoch_choice.MINORITY_CHOSE`.
   """
   trunk = played.player.trunk
-  cache = game_setup.open_activation_cache(config)
   majority = None
   if not held_out.missing:
     majority = cache.compute(trunk, images.majority[held_out.majority])
@@ -195,27 +170,27 @@ def _decide_game(
       no_left_out=epoch_choice.MINORITY_CHOSE,
     )
     decisions.append(decision)
-  backbones = {config['discriminator_backbone']: played.fingerprints['discriminator']}
+  backbones = {networks.discriminator_backbone: played.fingerprints['discriminator']}
   return Candidate(decisions, played.scores, trunk, backbones)
 
 
 def _decide_features(
-  config: dict,
   chosen: Sequence[str],
+  settings: DecisionSettings,
+  networks: NetworkSettings,
   images: TwoClasses,
   draws: Draws,
-  rule: ThresholdRule,
 ) -> dict[str, Candidate]:
   """Rivals on pooled features of whole backbones."""
   names = feature_extractor.split_names(
-    config['feature_backbones'] or config['discriminator_backbone']
+    settings.feature_backbones or networks.discriminator_backbone
   )
   extractor = feature_extractor.make(
     names,
-    config['discriminator_weights'],
-    config['image_size'],
-    config['preprocess'],
-    mirrored=config['mirror_images'],
+    networks.discriminator_weights,
+    networks.image_size,
+    networks.preprocess,
+    mirrored=settings.mirror_images,
   )
   run = functools.partial(feature_extractor.run, extractor)
   drawn = run(images.minority[draws.minority.ravel()])
@@ -223,39 +198,38 @@ def _decide_features(
   majority = run(take(images.majority, draws.majority))
   test = run(images.test) if len(images.test) else drawn[:0]
   fingerprints = [pretrained.fingerprint(trunk.variables) for trunk in extractor.trunks]
-  directions = feature_extractor.class_directions(
-    names, config['discriminator_weights']
-  )
+  directions = feature_extractor.class_directions(names, networks.discriminator_weights)
   backbones = dict(zip(names, fingerprints, strict=True))
   inputs = _Inputs(majority, minority, test, extractor, backbones)
   return {
-    name: _decide(config, rivals.get(name, directions), inputs, rule) for name in chosen
+    name: _decide(settings, rivals.get(name, directions), inputs) for name in chosen
   }
 
 
 def _decide_heads(
-  config: dict,
   chosen: Sequence[str],
+  settings: DecisionSettings,
+  networks: NetworkSettings,
+  game: GameSettings,
   images: TwoClasses,
   draws: Draws,
-  rule: ThresholdRule,
+  cache: ActivationCache,
 ) -> dict[str, Candidate]:
   """Rivals that train the discriminator's head."""
-  player = game_setup.make_player(config, 'discriminator')
+  player = game_setup.make_player(networks, 'discriminator')
   training = HeadTraining(
     player,
-    num_epochs=config['num_epochs'],
-    batch_size=config['batch_size'],
-    learning_rate=config['learning_rate'],
-    dropout_rate=config['dropout_rate'],
+    num_epochs=game.num_epochs,
+    batch_size=game.batch_size,
+    learning_rate=game.learning_rate,
+    dropout_rate=game.dropout_rate,
   )
-  cache = game_setup.open_activation_cache(config)
   majority = cache.compute(player.trunk, take(images.majority, draws.majority))
   minority = game_setup.compute_folds(cache, player.trunk, images, draws.minority)
   test = cache.compute(player.trunk, images.test)
-  backbones = {config['discriminator_backbone']: player.fingerprint}
+  backbones = {networks.discriminator_backbone: player.fingerprint}
   inputs = _Inputs(majority, minority, test, player.trunk, backbones, training)
-  return {name: _decide(config, rivals.get(name), inputs, rule) for name in chosen}
+  return {name: _decide(settings, rivals.get(name), inputs) for name in chosen}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,22 +244,20 @@ class _Inputs:
   training: HeadTraining | None = None
 
 
-def _decide(
-  config: dict, rival: Rival, inputs: _Inputs, rule: ThresholdRule
-) -> Candidate:
+def _decide(settings: DecisionSettings, rival: Rival, inputs: _Inputs) -> Candidate:
   """One rival on every fold."""
   num_folds = jax.tree.leaves(inputs.minority)[0].shape[0]
-  seeds = np.random.SeedSequence(config['seed']).generate_state(num_folds).tolist()
+  seeds = np.random.SeedSequence(settings.seed).generate_state(num_folds).tolist()
   decisions = rivals.decide(
     rival,
     inputs.majority,
     inputs.minority,
     seeds,
     inputs.training,
-    rule,
+    settings.rule,
     calibrate=True,
-    split_seed=config['seed'],
-    held_out_share=config['held_out_share'],
+    split_seed=settings.seed,
+    held_out_share=settings.held_out_share,
   )
   scores = [rival.score(decision.scorer, inputs.test) for decision in decisions]
   return Candidate(decisions, np.stack(scores), inputs.front, inputs.backbones)

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,36 +18,43 @@ from egan_jax.game import Played
 from egan_jax.outcome import Outcome
 from egan_jax.predictor import Predictor
 from egan_jax.reporting import html_report, mistakes, report
+from egan_jax.settings import NetworkSettings
 
 _BATCH_SIZE = 64
 
 
 def write(
   folder: Path,
-  config: dict,
+  networks: NetworkSettings,
   images: TwoClasses,
   draws: Draws,
   outcome: Outcome,
   played: Played | None,
+  origin: dict[str, Any],
+  num_folds: int,
+  prior: float,
 ) -> None:
   """Writes everything that a run leaves beside its records, the summary last.
 
   Args:
     folder: the workdir.
-    config: as of `config.default`.
+    networks: what was trained, or seen with.
     images: of both classes.
     draws: which of them were used.
     outcome: what the run came to.
     played: the game of the run, if there was one.
+    origin: what the model says of where its images came from: `dataset` and `seed`.
+    num_folds: of each seed.
+    prior: share of the minority where decisions are made, in (0, 1).
   """
-  summary = _summarise(config, images, outcome, played)
+  summary = _summarise(images, outcome, played, prior)
   if played is not None:
     records = run_files.read_records(folder / workdir.METRICS)
     summary |= report.summarise(
       records,
-      config['nash_threshold'],
-      config['stop_at_nash'],
-      config['num_folds'],
+      played.settings.nash_threshold,
+      played.settings.stop_at_nash,
+      num_folds,
     )
     report.draw_figures(
       folder / workdir.FIGURES,
@@ -63,7 +71,13 @@ def write(
     images.test_is_minority,
     images.test_indices,
   )
-  bare = _make_bundle(config, images, draws, outcome, summary)
+  training = origin | {
+    'num_minority': draws.minority.shape[1],
+    'num_majority': len(draws.majority),
+    'data': summary['data'],
+    'decision': summary['decision'],
+  }
+  bare = _make_bundle(networks, images, outcome, prior, training)
   compute_features = Predictor(bare, batch_size=_BATCH_SIZE).features
   kept = _make_references(images, draws, compute_features)
   model = dataclasses.replace(bare, references=kept)
@@ -75,9 +89,10 @@ def write(
 
 
 def _summarise(
-  config: dict, images: TwoClasses, outcome: Outcome, played: Played | None
+  images: TwoClasses, outcome: Outcome, played: Played | None, prior: float
 ) -> dict:
   """What every method has to say."""
+  stopped_at_nash = played is not None and played.settings.stop_at_nash
   summary = {
     'classes': {'minority': images.minority_class, 'majority': images.majority_class},
     'data': images.report,
@@ -85,8 +100,8 @@ def _summarise(
     'decision': decision_results.describe(
       outcome,
       images.test_is_minority,
-      oracle=config['stop_at_nash'] and outcome.method == 'egan',
-      prior=config['prior'],
+      oracle=stopped_at_nash and outcome.method == 'egan',
+      prior=prior,
     ),
     'rivals': decision_results.describe_candidates(outcome, images.test_is_minority),
     'seconds': outcome.seconds,
@@ -118,7 +133,11 @@ def _describe_weights(outcome: Outcome, played: Played | None) -> dict[str, str]
 
 
 def _make_bundle(
-  config: dict, images: TwoClasses, draws: Draws, outcome: Outcome, summary: dict
+  networks: NetworkSettings,
+  images: TwoClasses,
+  outcome: Outcome,
+  prior: float,
+  training: dict,
 ) -> Bundle:
   """The first fold's model, without references."""
   candidate = outcome.chosen
@@ -126,24 +145,17 @@ def _make_bundle(
   return Bundle(
     method=outcome.method,
     backbones=tuple(candidate.backbones),
-    fine_tune_layers=config['fine_tune_layers'],
-    image_size=config['image_size'],
-    preprocess=config['preprocess'],
+    fine_tune_layers=networks.fine_tune_layers,
+    image_size=networks.image_size,
+    preprocess=networks.preprocess,
     front=candidate.front,
     scorer=first.scorer,
     threshold=first.threshold,
     calibration=first.calibration,
-    prior=config['prior'],
+    prior=prior,
     minority_class=images.minority_class,
     majority_class=images.majority_class,
-    training={
-      'dataset': config['dataset'],
-      'seed': config['seed'],
-      'num_minority': draws.minority.shape[1],
-      'num_majority': len(draws.majority),
-      'data': summary['data'],
-      'decision': summary['decision'],
-    },
+    training=training,
     held_out_scores=first.held_out_scores,
     held_out_folds=first.num_folds,
   )

@@ -1,7 +1,7 @@
 """One run, top to bottom: data, method, decisions, evaluation, what it leaves.
 
-It hands the config to its stages, `game` with `game_setup`, `outcome` and `results`;
-everything below these takes the arrays and scalars it needs.
+Here the config ends: its stages, `game`, `outcome` and `results`, are told what concerns
+them, in `settings`.
 """
 
 import functools
@@ -13,10 +13,13 @@ import numpy as np
 
 from egan_jax import config as egan_config
 from egan_jax import game, hosts, outcome, results, workdir
-from egan_jax.data import data_report, sources
+from egan_jax import settings as egan_settings
+from egan_jax.data import activation_files, data_report, sources
+from egan_jax.data.activation_cache import ActivationCache
 from egan_jax.data.draws import Draws, draw, repeat_with_seeds
 from egan_jax.data.two_classes import TwoClasses
 from egan_jax.errors import UserError
+from egan_jax.game_setup import make_keys
 
 
 def train_and_evaluate(
@@ -43,7 +46,9 @@ def train_and_evaluate(
   folder = Path(folder).absolute()
   hosts.check_same('config', config)
   egan_config.check(config)
-  _check_name(config, folder)
+  settings = egan_settings.from_config(config)
+  if settings.decision.plays:
+    _check_name(folder)
   if (finished := hosts.on_first(lambda: _find_finished(folder, config))) is not None:
     if hosts.is_first():
       print(
@@ -58,35 +63,58 @@ def train_and_evaluate(
     draws = _draw(config, images)
     if images.report is not None and hosts.is_first():
       print(f'{data_report.describe(images.report)}\n{_describe_use(images, draws)}\n')
-    _check_test_images(config, images)
-    trained_on, held_out = outcome.hold_out(config, draws)
+    if settings.decision.plays:
+      _check_test_images(images)
+    trained_on, held_out = outcome.hold_out(settings.decision, draws)
   loading = time.perf_counter() - start
   used = _describe_draws(images, trained_on, held_out.majority)
   hosts.check_same('images', used)
   begin = functools.partial(workdir.begin, folder, config, used)
+  cache = ActivationCache(
+    activation_files.default_folder(), config['activation_memory_share']
+  )
   played = None
-  if outcome.plays(config):
-    played = game.play(config, folder, images, trained_on, begin, profile)
+  if settings.decision.plays:
+    played = game.play(
+      settings.game,
+      settings.networks,
+      images,
+      trained_on,
+      make_keys(config['seed'], config['num_seeds'], config['num_folds']),
+      cache,
+      folder,
+      begin,
+      profile,
+    )
 
   def finish() -> dict:
     if played is None:
       begin()
-    reached = outcome.reach(config, images, draws, held_out, played, loading)
-    results.write(folder, config, images, draws, reached, played)
+    reached = outcome.reach(settings, images, draws, cache, held_out, played, loading)
+    results.write(
+      folder,
+      settings.networks,
+      images,
+      draws,
+      reached,
+      played,
+      origin={name: config[name] for name in ('dataset', 'seed')},
+      num_folds=config['num_folds'],
+      prior=config['prior'],
+    )
     return workdir.read_summary(folder)
 
   return hosts.on_first(finish)
 
 
-def _check_name(config: dict, folder: Path) -> None:
+def _check_name(folder: Path) -> None:
   """Orbax, which keeps a game's checkpoints, takes names in UTF-8 only."""
   try:
     str(folder).encode()
   except UnicodeEncodeError as error:
-    if outcome.plays(config):
-      raise UserError(
-        f'workdir {folder}: checkpoints need a name in UTF-8: choose another workdir'
-      ) from error
+    raise UserError(
+      f'workdir {folder}: checkpoints need a name in UTF-8: choose another workdir'
+    ) from error
 
 
 def _find_finished(folder: Path, config: dict) -> dict | None:
@@ -131,10 +159,10 @@ def _describe_use(images: TwoClasses, draws: Draws) -> str:
   )
 
 
-def _check_test_images(config: dict, images: TwoClasses) -> None:
+def _check_test_images(images: TwoClasses) -> None:
   """The game is evaluated after every epoch; a rival can do without."""
   missing = ' and '.join(images.missing_from_test)
-  if missing and outcome.plays(config):
+  if missing:
     raise UserError(
       f'egan is evaluated after every epoch and there are no test images of {missing}:'
       ' add them, or choose a method that does without, such as config.method=plda_knn'

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from egan_jax import bundle, decision_results, outcome, rivals, scorers, train
+from egan_jax import bundle, decision_results, outcome, rivals, scorers, settings, train
 from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.data import sources
 from egan_jax.errors import UserError
@@ -241,7 +241,7 @@ def test_game_needs_test_images_of_both_classes(tmp_path, monkeypatch):
 
 def test_default_threshold_is_the_papers_for_the_paper():
   for method, rule in (('egan', 'zero'), ('auto', 'expected_f1')):
-    assert outcome.make_rule(_make_config(method=method).to_dict()).name == rule
+    assert settings.from_config(_make_config(method=method)).decision.rule.name == rule
 
 
 @pytest.mark.parametrize(('shift', 'broken'), [(0.0, False), (-2.0, True)])

@@ -178,7 +178,8 @@ class TestWorkdir:
       mean = np.mean([record[name] for record in decided])
       assert honest['metrics'][name]['mean'] == pytest.approx(mean)
     assert set(summary['seconds']) == {*game.PHASES, 'decide'}
-    assert all(seconds > 0 for seconds in summary['seconds'].values())
+    # A threshold of 0 is decided in no time.
+    assert all(summary['seconds'][phase] > 0 for phase in game.PHASES)
     assert set(summary['always_minority']) >= set(METRICS)
 
   def test_scores_are_those_of_the_epoch_that_decides(self, finished):

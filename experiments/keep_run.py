@@ -8,13 +8,13 @@ may not be this project's to pass on.
 The command is the one that made the run, with DATA_DIR and DIR for folders.
 """
 
-import json
 import shutil
 from pathlib import Path
 
 from absl import flags
 
 from egan_jax import command_line, run_files, workdir
+from egan_jax.reporting import finished_run
 
 RESULTS = Path(__file__).parent / 'results'
 
@@ -24,21 +24,21 @@ _COMMAND = flags.DEFINE_string('command', None, 'What made the run.')
 
 
 def main() -> None:
-  run = Path(_RUN.value)
-  config = json.loads((run / workdir.CONFIG).read_text())
-  config['data_dir'] = 'DATA_DIR' if config['data_dir'] else ''
+  run = finished_run.read(_RUN.value)
+  data_dir = 'DATA_DIR' if run.config['data_dir'] else ''
   result = {
     'command': _COMMAND.value,
-    'config': config,
-    'summary': workdir.read_summary(run),
+    'config': run.config | {'data_dir': data_dir},
+    'summary': run.summary,
   }
   run_files.write_json(RESULTS / f'{_NAME.value}.json', result)
-  shutil.copytree(
-    run / workdir.FIGURES,
-    RESULTS / _NAME.value,
-    ignore=shutil.ignore_patterns('generated_images.png'),
-    dirs_exist_ok=True,
-  )
+  if (figures := run.folder / workdir.FIGURES).is_dir():  # of a game only
+    shutil.copytree(
+      figures,
+      RESULTS / _NAME.value,
+      ignore=shutil.ignore_patterns('generated_images.png'),
+      dirs_exist_ok=True,
+    )
 
 
 if __name__ == '__main__':

@@ -104,13 +104,8 @@ def check(config: Mapping[str, Any]) -> None:
       raise UserError(
         f'config.{field}={config[field]!r}: choose one of {", ".join(choices)}'
       )
-  backbones.get(config['generator_backbone'])
-  discriminator = backbones.get(config['discriminator_backbone'])
-  if discriminator.uses_batch_statistics:
-    raise UserError(
-      f'{discriminator.name} normalises by batch and cannot be the discriminator, whose'
-      ' last batch is padded; SmallConvDiscriminator can'
-    )
+  backbones.get(config['generator_backbone']).check_generator()
+  backbones.get(config['discriminator_backbone']).check_discriminator()
   if config['feature_backbones']:
     feature_extractor.split_names(config['feature_backbones'])
   for field in _AT_LEAST_ONE:

@@ -12,7 +12,7 @@ from egan_jax.outcome import Candidate, Outcome
 DECISION_LABEL = (
   'honest: method, epoch and threshold from training images, test labels read once'
 )
-_SAME_SHARE = 0.05  # shares of the minority that differ by less are shown as one
+_SAME_ODDS = 1.25  # shares of the minority whose odds differ by less are shown as one
 _NUM_RESAMPLES = 300  # some seconds with thousands of test images
 
 
@@ -40,7 +40,6 @@ def describe(
   """
   decisions = outcome.chosen.decisions
   notes = sorted({note for decision in decisions for note in decision.notes})
-  has_prior = is_minority.size and abs(prior - is_minority.mean()) <= _SAME_SHARE
   return {
     'label': protocols.ORACLE_STOP_LABEL if oracle else DECISION_LABEL,
     'method': outcome.method,
@@ -53,9 +52,18 @@ def describe(
     'metrics': _evaluate(outcome.chosen, is_minority, with_intervals=True),
     'prior': prior,
     'metrics_at_prior': None
-    if has_prior
+    if _is_about(prior, is_minority)
     else _evaluate(outcome.chosen, is_minority, prior),
   }
+
+
+def _is_about(prior: float, is_minority: np.ndarray) -> bool:
+  """Whether the minority is that share of the test set, by its odds."""
+  found, others = is_minority.sum(), (~is_minority).sum()
+  if not found or not others:
+    return False
+  ratio = prior * others / ((1 - prior) * found)
+  return 1 / _SAME_ODDS <= ratio <= _SAME_ODDS
 
 
 def _to_json(threshold: float) -> float | str:

@@ -137,8 +137,12 @@ def fit_images(
     classes = (feature_extractor.run(front, images) for images in (minority, majority))
     directions = feature_extractor.class_directions(names, network.weights)
     return front, decide_features(method, *classes, rule, calibrate, seed, directions)
+  backbone = backbones.get(network.backbone)
+  backbone.check_discriminator()
+  if method == EGAN:
+    backbone.check_generator()
   player = state.make_player(
-    backbones.get(network.backbone),
+    backbone,
     network.weights,
     network.fine_tune_layers,
     network.preprocess,

@@ -18,8 +18,8 @@ def in_float32(function: Callable) -> Callable:
   """
 
   @functools.wraps(function)
-  def run(*arguments):
+  def run(*arguments, **options):
     with jax.default_matmul_precision('float32'):
-      return function(*arguments)
+      return function(*arguments, **options)
 
   return run

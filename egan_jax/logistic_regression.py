@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.sparse.linalg import cg
 
+from egan_jax.float32_products import in_float32
+
 _MAX_STEPS = 50
 _CG_STEPS = 100
 _CG_TOLERANCE = 0.05  # of the gradient: exact steps far from the minimum are wasted
@@ -36,6 +38,7 @@ class _State(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=('penalty', 'balanced'))
+@in_float32
 def fit(
   majority: jax.Array,
   is_fitted: jax.Array,
@@ -77,10 +80,7 @@ def _fit(
   of_minority = half / num_minority if balanced else 1.0
 
   def score(line):
-    product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-    return tuple(
-      product(images, line.weights) + line.offset for images in (majority, minority)
-    )
+    return tuple(images @ line.weights + line.offset for images in (majority, minority))
 
   def loss_of_scores(scores, squared_norm):
     losses = of_majority @ jax.nn.softplus(-scores[0])

@@ -3,8 +3,8 @@
 A `Scorer` is a pytree without closures, so it passes through jit, vmap, grad and
 `jax.export`, can be written to a file and is rebuilt from `(arrays, kind, head)`.
 Score < 0 or below a threshold means minority; high means majority. All is float32;
-features are centred before anything is squared, and products are computed in full
-float32 on every device.
+features are centred before anything is squared, and `Scorer.scores` computes products in
+full float32 on every device.
 """
 
 import functools
@@ -31,7 +31,6 @@ NUM_NEIGHBORS = 2
 _LARGEST_BATCH = 512  # only bounds memory
 
 Arrays = Mapping[str, Any]
-_product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 @struct.dataclass
@@ -116,7 +115,7 @@ def log_likelihood_ratio(scorer: Scorer, features: np.ndarray) -> np.ndarray | N
   if scorer.kind not in _PLDA_IN:
     return None
   arrays = functools.reduce(operator.getitem, _PLDA_IN[scorer.kind], scorer.arrays)
-  return np.asarray(two_covariance.score_plda(arrays, features))
+  return np.asarray(_score_plda(arrays, features))
 
 
 def score_constant(arrays: Arrays, features: jax.Array) -> jax.Array:
@@ -126,7 +125,7 @@ def score_constant(arrays: Arrays, features: jax.Array) -> jax.Array:
 
 def score_linear(arrays: Arrays, features: jax.Array) -> jax.Array:
   """`(features - centre) @ weights + offset`, with centre and weights `[C]`."""
-  return _product(features - arrays['centre'], arrays['weights']) + arrays['offset']
+  return (features - arrays['centre']) @ arrays['weights'] + arrays['offset']
 
 
 def score_knn(arrays: Arrays, features: jax.Array) -> jax.Array:
@@ -138,7 +137,7 @@ def score_knn(arrays: Arrays, features: jax.Array) -> jax.Array:
   """
   index = arrays['index']
   centred = features - arrays['centre']
-  nearness = 2 * _product(centred, index.T) - jnp.sum(index**2, axis=1)
+  nearness = 2 * (centred @ index.T) - jnp.sum(index**2, axis=1)
   _, nearest = jax.lax.top_k(nearness, min(NUM_NEIGHBORS, len(index)))
   differences = centred[:, None, :] - jnp.take(index, nearest, axis=0)
   squares = jnp.sum(differences**2, axis=2)
@@ -156,7 +155,7 @@ def score_class_mean_and_knn(arrays: Arrays, features: jax.Array) -> jax.Array:
 
 def score_mahalanobis(arrays: Arrays, features: jax.Array) -> jax.Array:
   """Squared norm of `(features - centre) @ whitening`, `[C]` and `[C, R]`, negated."""
-  whitened = _product(features - arrays['centre'], arrays['whitening'])
+  whitened = (features - arrays['centre']) @ arrays['whitening']
   return -jnp.sum(whitened**2, axis=1)
 
 
@@ -212,6 +211,9 @@ KINDS: dict[str, Callable[..., jax.Array]] = {
 # Where the arrays of 'plda' are in those of a kind.
 _PLDA_IN = {'plda': (), 'plda_knn': ('plda',), 'fusion': ('plda_knn', 'plda')}
 _OF_BOUNDARY = frozenset({'head_logit', 'head_sigmoid', 'head_distance'})
+
+
+_score_plda = in_float32(two_covariance.score_plda)
 
 
 @jax.jit

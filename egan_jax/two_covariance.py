@@ -17,7 +17,6 @@ nearer to a normal than they are themselves.
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +26,6 @@ import numpy as np
 import scipy.linalg
 
 Arrays = Mapping[str, Any]
-_product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 NUM_NEIGHBORS = 5
 
@@ -99,9 +97,7 @@ def measure_majority(
   centre = z.mean(axis=0)
   centred = z - centre
   covariance = centred.T @ centred / len(z)
-  # What rounding of float32 features alone makes is no spread.
-  rounding = (8 * np.finfo(np.float32).eps) ** 2 * np.sum(z**2) / len(z)
-  if not np.trace(covariance) > rounding:
+  if not has_spread(z):
     size = len(centre)
     note = 'majority images all alike show no spread: it is taken to be 1'
     between = constants.between * np.ones(size)
@@ -114,6 +110,13 @@ def measure_majority(
   within[np.diag_indices(size)] += constants.spherical * trace / size
   scale = np.sqrt(constants.between * trace / np.sum(root**2))
   return Majority(constants.power, centre, *_diagonalise(within, root * scale))
+
+
+def has_spread(features: np.ndarray) -> bool:
+  """Whether images `[M, C]` differ by more than rounding of float32 features makes."""
+  rounding = 8 * np.finfo(np.float32).eps
+  spread = np.linalg.norm(features - features.mean(axis=0))
+  return bool(spread > rounding * np.linalg.norm(features))
 
 
 def raise_to(features: Any, power: Any, xp: Any = jnp) -> Any:
@@ -189,7 +192,7 @@ def score_plda(arrays: Arrays, features: jax.Array) -> jax.Array:
     features: float32 `[B, C]`.
   """
   z = raise_to(features, arrays['power'])
-  return evaluate(arrays, _product(z - arrays['centre'], arrays['projection']))
+  return evaluate(arrays, (z - arrays['centre']) @ arrays['projection'])
 
 
 def score_neighbors(index: jax.Array, features: jax.Array) -> jax.Array:
@@ -200,7 +203,7 @@ def score_neighbors(index: jax.Array, features: jax.Array) -> jax.Array:
   norms = jnp.linalg.norm(features, axis=1, keepdims=True)
   # Features that are all zero have no direction.
   units = features / jnp.maximum(norms, jnp.finfo(jnp.float32).tiny)
-  cosines = _product(units, index.T)
+  cosines = units @ index.T
   nearest, _ = jax.lax.top_k(cosines, min(NUM_NEIGHBORS, index.shape[0]))
   return nearest.mean(axis=1) - 1
 

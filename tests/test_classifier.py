@@ -327,10 +327,19 @@ def test_bad_parameters(options, message):
     EGANClassifier(**{'method': 'mahalanobis', **options}).fit(*_features())
 
 
-@pytest.mark.parametrize('change', [{'backbone': 'No'}, {'preprocess': 'no'}])
+@pytest.mark.parametrize(
+  'change',
+  [
+    {'backbone': 'No'},
+    {'preprocess': 'no'},
+    {'method': 'egan', 'backbone': 'SmallConvEncoder', 'weights': 'none'},
+    {'method': 'fine_tuned', 'backbone': 'SmallConvEncoder', 'weights': 'none'},
+    {'method': 'egan', 'backbone': 'SmallConvDiscriminator', 'weights': 'none'},
+  ],
+)
 def test_bad_parameters_of_images(change):
   with pytest.raises(UserError):
-    EGANClassifier('mahalanobis', **change).fit(*_images())
+    EGANClassifier(**{'method': 'mahalanobis', **change}).fit(*_images())
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,7 @@ def test_quickstart_settings():
     ({'generator_backbone': 'DenseNet'}, ("'DenseNet'", 'DenseNet121')),
     ({'discriminator_backbone': 'VGG'}, ("'VGG'", 'VGG16')),
     ({'discriminator_backbone': 'SmallConvEncoder'}, ('SmallConvDiscriminator',)),
+    ({'generator_backbone': 'SmallConvDiscriminator'}, ('SmallConvEncoder',)),
     ({'feature_backbones': 'VGG16+VGG'}, ("'VGG'", 'VGG16')),
     ({'minority_class': 4, 'majority_class': 4}, ('minority_class', 'both 4')),
     ({'dataset': 'cifar10', 'minority_class': 'a'}, ('minority_class', "'a'")),

@@ -1,12 +1,16 @@
 """What decisions rest on multiplies float32 in float32, on accelerators too."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
-from egan_jax import explain, feature_extractor, predictor, scorers
+from egan_jax import explain, feature_extractor, logistic_regression, predictor, scorers
 from egan_jax import state as egan_state
 from egan_jax.data import activation_cache
+from egan_jax.models.pooled_head import PooledHead
+from egan_jax.rivals import fusion, head, plda
 
 IMAGES = np.zeros((2, 16, 16, 3), np.uint8)
 
@@ -19,32 +23,30 @@ def programs(tiny_registered, tiny_player):
   game = egan_state.create_game_state(jax.random.key(0), tiny_player, tiny_player, 1e-4)
   scorer = scorers.from_discriminator(game.discriminator, tiny_player)
   boundary = trunk(IMAGES.astype(np.float32))
+  pooled = PooledHead(tiny_player.head, tiny_player.backbone.pooling)
+  rows = np.random.default_rng(0).random((6, 3), np.float32)
+  two_covariances = plda.rival('plda').fit(rows, rows[:2]).arrays
+  regression = functools.partial(logistic_regression.fit, penalty=1.0, balanced=True)
   return {
     'activations': (activation_cache._run_trunk, whole, IMAGES),
     'features': (feature_extractor._run_batch, features, IMAGES),
+    'features of a head': (head._pool, pooled, game.discriminator, boundary),
     'score': (scorers._score, scorer, boundary),
+    'log-likelihood ratio': (scorers._score_plda, two_covariances, rows),
+    'neighbors': (fusion._score_neighbors, rows, rows),
+    'regression': (regression, rows, np.ones((1, 6), bool), rows[None, :2]),
     'predicted score': (predictor._score, trunk, scorer, IMAGES),
     'predicted features': (predictor._pool, trunk, scorer, IMAGES),
     'explanation': (explain._examine, trunk, scorer, IMAGES[0]),
   }
 
 
-@pytest.mark.parametrize(
-  'name',
-  [
-    'activations',
-    'features',
-    'score',
-    'predicted score',
-    'predicted features',
-    'explanation',
-  ],
-)
-def test_no_product_is_of_fewer_bits(programs, name):
-  function, *arguments = programs[name]
-  program = function.lower(*arguments).as_text()
-  assert 'HIGHEST' in program
-  products = [line for line in program.splitlines() if 'dot_general' in line]
-  products += [line for line in program.splitlines() if 'convolution(' in line]
-  assert products
-  assert all('HIGHEST' in line for line in products)
+def test_no_product_is_of_fewer_bits(programs):
+  for name, (function, *arguments) in programs.items():
+    static = 0 if name == 'features of a head' else ()
+    program = jax.jit(function, static_argnums=static).lower(*arguments).as_text()
+    lines = program.splitlines()
+    products = [line for line in lines if 'dot_general' in line]
+    products += [line for line in lines if 'convolution(' in line]
+    assert products, name
+    assert all('HIGHEST' in line for line in products), name

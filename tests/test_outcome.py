@@ -244,17 +244,34 @@ def test_default_threshold_is_the_papers_for_the_paper():
     assert settings.from_config(_make_config(method=method)).decision.rule.name == rule
 
 
+def _reach(held_out, scores):
+  """What a run with these scores of one fold came to."""
+  decision = rivals.decide_from_scores(
+    scorers.make({'value': 0.0}, 'constant'), held_out, None, rivals.ThresholdRule()
+  )
+  candidate = outcome.Candidate([decision], scores[None], None, {})
+  return outcome.Outcome('method', 'why', {'method': candidate}, {})
+
+
+@pytest.mark.parametrize(
+  ('share', 'prior', 'shown'),
+  [(0.5, 0.54, False), (0.05, 0.06, False), (0.05, 0.001, True), (0.05, 0.1, True)],
+)
+def test_a_prior_unlike_the_test_sets_is_shown(share, prior, shown):
+  """Of rare classes as well: one in a thousand is not one in twenty."""
+  rng = np.random.default_rng(0)
+  is_minority = np.arange(200) < 200 * share
+  reached = _reach(rng.normal(size=200), rng.normal(-4.0 * is_minority))
+  at_prior = decision_results.describe(reached, is_minority, prior=prior)
+  assert (at_prior['metrics_at_prior'] is not None) == shown
+
+
 @pytest.mark.parametrize(('shift', 'broken'), [(0.0, False), (-2.0, True)])
 def test_note_of_a_promise_that_the_test_set_breaks(shift, broken):
   rng = np.random.default_rng(0)
   held_out = rng.normal(size=200)
-  decision = rivals.decide_from_scores(
-    scorers.make({'value': 0.0}, 'constant'), held_out, None, rivals.ThresholdRule()
-  )
   is_minority = np.arange(150) < 50
-  scores = rng.normal(np.where(is_minority, -4, shift), size=(1, 150))
-  candidate = outcome.Candidate([decision], scores, None, {})
-  reached = outcome.Outcome('method', 'why', {'method': candidate}, {})
+  reached = _reach(held_out, rng.normal(np.where(is_minority, -4, shift)))
   notes = decision_results.describe(reached, is_minority)['notes']
   assert len(notes) == broken
   assert all('less than promised' in note for note in notes)

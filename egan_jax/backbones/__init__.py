@@ -37,10 +37,20 @@ class Backbone:
   from_scratch: bool = False
   adapt_weights: Callable[[Variables], Variables] = lambda variables: variables
 
-  @property
-  def uses_batch_statistics(self) -> bool:
-    """Whether an image's output in training depends on the others of its batch."""
-    return any(layer.attributes.get('from_scratch') for layer in self.layers)
+  def check_generator(self) -> None:
+    """Raises `UserError` if it cannot be the generator, whose steps draw no dropout."""
+    if any(layer.op == 'dropout' for layer in self.layers):
+      raise UserError(
+        f'{self.name} has dropout and cannot be the generator; SmallConvEncoder can'
+      )
+
+  def check_discriminator(self) -> None:
+    """Raises `UserError` if it cannot be the discriminator, whose last batch is padded."""
+    if any(layer.attributes.get('from_scratch') for layer in self.layers):
+      raise UserError(
+        f'{self.name} normalises by batch and cannot be the discriminator, whose last'
+        ' batch is padded; SmallConvDiscriminator can'
+      )
 
   def graph(self) -> LayerGraph:
     """The whole network as one module."""

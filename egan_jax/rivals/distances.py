@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 
-from egan_jax import scorers
+from egan_jax import scorers, two_covariance
 from egan_jax.scorers import NUM_NEIGHBORS, Scorer
 
 
@@ -48,19 +48,25 @@ class Neighbors:
     majority: features `[M, C]`.
     arrays: of its scorer.
     mean: of the scores; there a majority image is no neighbour of its own.
-    deviation: of the scores, or 1 where that is 0.
+    deviation: of the scores, or 1 where they have none.
+    note: why they have none, or ''.
   """
 
   majority: np.ndarray
   arrays: dict[str, np.ndarray]
   mean: float
   deviation: float
+  note: str = ''
 
 
 def measure_neighbors(majority: np.ndarray) -> Neighbors:
   """The part of `class_mean_and_knn` that no minority image changes."""
   if len(majority) == 1:
-    return Neighbors(majority, _index(majority), 0.0, 1.0)
+    note = 'one majority image: the distance to it is in units of the features'
+    return Neighbors(majority, _index(majority), 0.0, 1.0, note)
+  if not two_covariance.has_spread(majority):
+    note = 'majority images all alike: distances to them are in units of the features'
+    return Neighbors(majority, _index(majority), 0.0, 1.0, note)
   index = NearestNeighbors(
     n_neighbors=min(NUM_NEIGHBORS, len(majority) - 1), algorithm='brute'
   ).fit(majority)
@@ -77,10 +83,7 @@ def class_mean_and_knn(knn: Neighbors, minority: np.ndarray, seed: int) -> Score
   majority = knn.majority
   line = _between_means(majority, minority)
   of_majority = (majority - line['centre']) @ line['weights']
-  deviation = of_majority.std() or 1.0
-  note = ''
-  if len(majority) == 1:
-    note = 'one majority image: the distance to it is in units of the features'
+  deviation = 1.0 if knn.note else of_majority.std() or 1.0
   arrays = {
     'class_mean': {
       'centre': line['centre'],
@@ -91,7 +94,7 @@ def class_mean_and_knn(knn: Neighbors, minority: np.ndarray, seed: int) -> Score
     'mean': knn.mean,
     'deviation': knn.deviation,
   }
-  return scorers.make(arrays, 'class_mean_and_knn', note)
+  return scorers.make(arrays, 'class_mean_and_knn', knn.note)
 
 
 def mahalanobis(majority: np.ndarray) -> Scorer:
@@ -102,12 +105,14 @@ def mahalanobis(majority: np.ndarray) -> Scorer:
   "A well-conditioned estimator for large-dimensional covariance matrices", 2004.
   """
   centre = majority.mean(axis=0)
+  note = ''
   if len(majority) < 3:
-    return scorers.make(
-      {'centre': centre, 'whitening': np.eye(len(centre))},
-      'mahalanobis',
-      'fewer than three majority images have no spread to estimate: plain distance',
-    )
+    note = 'fewer than three majority images have no spread to estimate: plain distance'
+  elif not two_covariance.has_spread(majority):
+    note = 'majority images all alike have no spread to estimate: plain distance'
+  if note:
+    arrays = {'centre': centre, 'whitening': np.eye(len(centre))}
+    return scorers.make(arrays, 'mahalanobis', note)
   covariance = LedoitWolf(store_precision=False).fit(majority).covariance_
   return scorers.make(
     {'centre': centre, 'whitening': _whitening(covariance)}, 'mahalanobis'

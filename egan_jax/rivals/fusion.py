@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from egan_jax import logistic_regression, scorers, two_covariance
 from egan_jax.evaluation.score_models import FEWEST_SCORES
+from egan_jax.float32_products import in_float32
 from egan_jax.logistic_regression import Line
 from egan_jax.rivals import plda
 from egan_jax.rivals.plda import WithNeighbors, measure_unit
@@ -153,4 +154,4 @@ def _score_one_class(neighbors: WithNeighbors, minority: np.ndarray) -> np.ndarr
   return neighbors.knn_unit.count(means)
 
 
-_score_neighbors = jax.jit(two_covariance.score_neighbors)
+_score_neighbors = jax.jit(in_float32(two_covariance.score_neighbors))

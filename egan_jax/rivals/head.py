@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from egan_jax.float32_products import in_float32
 from egan_jax.models.pooled_head import PooledHead
 from egan_jax.rivals import batches, objectives
 from egan_jax.rivals.objectives import Context, Objective, variables
@@ -115,7 +116,7 @@ def pool_features(boundary: Boundary, training: HeadTraining) -> np.ndarray:
 
 
 # Made once, so that it is compiled once for images of a shape.
-_pool = jax.jit(objectives.pool, static_argnums=0)
+_pool = jax.jit(in_float32(objectives.pool), static_argnums=0)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

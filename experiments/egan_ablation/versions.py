@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from egan_jax import two_covariance
+from egan_jax.float32_products import in_float32
 from egan_jax.rivals import plda
 from experiments.egan_ablation import games
 from experiments.egan_ablation.games import Game, Inputs, Minority, Top
@@ -239,7 +240,7 @@ def score_neighbors(majority: np.ndarray, features: np.ndarray) -> np.ndarray:
   return np.concatenate(parts)
 
 
-_score_neighbors = jax.jit(two_covariance.score_neighbors)
+_score_neighbors = jax.jit(in_float32(two_covariance.score_neighbors))
 
 
 def fuse(

@@ -16,6 +16,7 @@ from egan_jax import rivals, two_covariance
 from egan_jax.evaluation import metrics, thresholds
 from egan_jax.evaluation.score_models import FEWEST_SCORES
 from egan_jax.evaluation.thresholds import Threshold
+from egan_jax.float32_products import in_float32
 from egan_jax.rivals import decision, fusion, held_out
 from egan_jax.rivals.decision import ThresholdRule
 from egan_jax.scorers import Scorer, score_linear
@@ -64,7 +65,7 @@ def score_draws(scorers: Sequence[Scorer], features: np.ndarray) -> dict:
   return {'plda': alone, 'plda_knn': together, 'fusion': np.stack(fused)}
 
 
-_score_neighbors = jax.jit(two_covariance.score_neighbors)
+_score_neighbors = jax.jit(in_float32(two_covariance.score_neighbors))
 _evaluate = jax.jit(two_covariance.evaluate)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from egan_jax import feature_extractor, scorers, two_covariance
+from egan_jax.float32_products import in_float32
 from egan_jax.rivals import fusion
 from egan_jax.scorers import Scorer
 from experiments.few_images import store
@@ -26,6 +27,7 @@ WEIGHTS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 _NAME = 'EfficientNetLite0'
 
 
+@in_float32
 def evaluate_parts(scorer: Scorer, features: np.ndarray) -> tuple[np.ndarray, ...]:
   """Both parts of a 'fusion' `[N]`, as it adds them up but for the weight."""
   arrays = scorer.arrays

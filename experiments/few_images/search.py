@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from egan_jax import feature_extractor, two_covariance
+from egan_jax.float32_products import in_float32
 from egan_jax.two_covariance import Covariances
 from experiments.few_images import store
 from experiments.few_images.measures import average, keep_means, measure, run_command
@@ -98,7 +99,7 @@ def search_pair(
 
 def _neighbors(majority: np.ndarray, features: np.ndarray) -> np.ndarray:
   index = majority / np.linalg.norm(majority, axis=1, keepdims=True)
-  return np.asarray(two_covariance.score_neighbors(index, features))
+  return np.asarray(in_float32(two_covariance.score_neighbors)(index, features))
 
 
 def _standardise(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:

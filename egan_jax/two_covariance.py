@@ -13,7 +13,8 @@ In y = V' (z - m) all dimensions are independent, whence a fit on few images is
 elementwise and a score a product with V and a sum.
 
 z are a backbone's features to a power, sign kept: the root of pooled activations is
-nearer to a normal than they are themselves.
+nearer to a normal than they are themselves. A feature that no majority image varies in
+has no part in B, so the model does not see it.
 """
 
 import dataclasses

@@ -67,6 +67,8 @@ def label_parameters(
 def optimizer(learning_rate: float, labels: Any) -> optax.GradientTransformation:
   """Adam for trainable leaves; frozen ones get no update and no state.
 
+  Labels are a tree as of `label_parameters`, or a function that makes it of parameters.
+
   Keras's Adam (epsilon 1e-7, the rest as in optax); Keras adds epsilon before
   the bias correction of the second moment and optax after, which matters where
   gradients are below about 1e-5 in the first steps and 1e-6 later.

@@ -159,7 +159,9 @@ def _decide_game(
   decisions = []
   for fold in range(len(draws.minority)):
     network = jax.tree.map(lambda a, f=fold: a[f], played.discriminators)
-    scorer = scorers.from_discriminator(network, played.player)
+    scorer = scorers.from_discriminator(
+      network, played.player, played.settings.head_activation
+    )
     decision = rivals.decide_from_scores(
       scorer,
       None if majority is None else scorer.scores(majority),

@@ -89,18 +89,19 @@ def make(arrays: Any, kind: str, note: str = '') -> Scorer:
   )
 
 
-def from_discriminator(network: NetworkState, player: Player) -> Scorer:
+def from_discriminator(
+  network: NetworkState, player: Player, head_activation: str = 'linear'
+) -> Scorer:
   """The discriminator of one fold, without its optimiser; scores as `steps.score`.
 
   Args:
     network: its state; leaves have no leading axis of folds.
     player: what it was made of.
+    head_activation: of its last unit, 'linear' or 'sigmoid'.
   """
-  # `apply_fn` is the method of the `Discriminator` the state was made with.
-  activation = network.apply_fn.__self__.head_activation
   return Scorer(
-    {'params': network.params, 'batch_stats': network.batch_stats},
-    {'linear': 'head_logit', 'sigmoid': 'head_sigmoid'}[activation],
+    network.variables(),
+    {'linear': 'head_logit', 'sigmoid': 'head_sigmoid'}[head_activation],
     PooledHead(player.head, player.backbone.pooling),
   )
 

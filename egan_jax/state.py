@@ -1,6 +1,7 @@
 """The two players and their train states: what they are made of, and how."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 from flax.training import train_state
 
@@ -24,6 +26,11 @@ class NetworkState(train_state.TrainState):
   """A network after the cut: parameters, optimiser state, batch-norm statistics."""
 
   batch_stats: Any
+
+  def variables(self, params: Any = None) -> dict[str, Any]:
+    """What its module takes: its own parameters, or those that are differentiated by."""
+    params = self.params if params is None else params
+    return {'params': params, 'batch_stats': self.batch_stats}
 
 
 @struct.dataclass
@@ -197,13 +204,30 @@ def _create_network_state(
       variables[collection]['backbone'] = values
   params = variables['params']
   network = NetworkState.create(
-    apply_fn=module.apply,
+    apply_fn=_apply_function(module),
     params=params,
-    tx=freezing.optimizer(learning_rate, _label_parameters(params, player)),
+    tx=_optimizer(learning_rate, player.backbone.layers, player.fine_tune_layers),
     batch_stats=variables.get('batch_stats', {}),
   )
   # Flax starts from a Python 0, whose weak type would make jit trace a second time.
   return network.replace(step=jnp.zeros((), jnp.int32))
+
+
+# Compiled steps are bound to both of these. Kept, so that networks alike share them and
+# the next fit compiles nothing.
+@functools.cache
+def _apply_function(module: nn.Module) -> Callable[..., Any]:
+  return module.apply
+
+
+@functools.cache
+def _optimizer(
+  learning_rate: float, layers: tuple[graph.Layer, ...], fine_tune_layers: int
+) -> optax.GradientTransformation:
+  label = functools.partial(
+    freezing.label_parameters, layers=layers, fine_tune_layers=fine_tune_layers
+  )
+  return freezing.optimizer(learning_rate, label)
 
 
 def _label_parameters(params: Any, player: Player) -> Any:

@@ -33,7 +33,7 @@ def generate(
 ) -> tuple[jax.Array, Any]:
   """Generated images `[n, 32, 32, 3]` in [0, 1] and updated batch statistics."""
   images, updated = generator.apply_fn(
-    {'params': params, 'batch_stats': generator.batch_stats},
+    generator.variables(params),
     minority,
     train=True,
     mutable=['batch_stats'],
@@ -74,7 +74,7 @@ def discriminate(
 ) -> jax.Array:
   """Scores `[B]` in training, with dropout; positive means majority."""
   return discriminator.apply_fn(
-    {'params': params, 'batch_stats': discriminator.batch_stats},
+    discriminator.variables(params),
     boundary,
     train=True,
     rngs={'dropout': dropout_key},
@@ -200,12 +200,10 @@ def score(
   discriminator: NetworkState, boundary: Boundary, batch_size: int
 ) -> jax.Array:
   """Scores `[N]` of images from the discriminator's activations `[N, ...]`."""
-  variables = {
-    'params': discriminator.params,
-    'batch_stats': discriminator.batch_stats,
-  }
   return map_in_batches(
-    lambda part: discriminator.apply_fn(variables, part), boundary, batch_size
+    lambda part: discriminator.apply_fn(discriminator.variables(), part),
+    boundary,
+    batch_size,
   )
 
 

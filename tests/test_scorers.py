@@ -193,7 +193,7 @@ def test_a_note_goes_with_it(features):
 )
 def test_a_discriminator_scores_as_it_did(tiny_player, boundary, activation, kind):
   network = _discriminator(tiny_player, activation)
-  scorer = scorers.from_discriminator(network, tiny_player)
+  scorer = scorers.from_discriminator(network, tiny_player, activation)
   assert (scorer.kind, scorer.reads) == (kind, rivals.BOUNDARY)
   expected = steps.score(network, boundary, batch_size=8)
   assert np.std(expected) > 0

@@ -66,6 +66,12 @@ def test_one_trunk_pass_forward_and_one_backward(tiny_player, num_folds):
   assert counts['conv_general_dilated'] == 2 * TRUNK_CONVOLUTIONS
 
 
+def test_networks_alike_share_what_compiled_steps_are_bound_to(tiny_player):
+  """Else each fit of a classifier would compile its steps again."""
+  one, other = (_setting(tiny_player, 2, 3)[0] for _ in range(2))
+  assert jax.tree.structure(one) == jax.tree.structure(other)
+
+
 def test_evaluation_runs_no_trunk(tiny_player):
   states, _, _, majority, *_ = _setting(tiny_player, 3, 3)
   program = jax.make_jaxpr(steps.score_folds, static_argnums=2)(

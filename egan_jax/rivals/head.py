@@ -17,7 +17,7 @@ from tqdm import tqdm
 from egan_jax.float32_products import in_float32
 from egan_jax.models.pooled_head import PooledHead
 from egan_jax.rivals import batches, objectives
-from egan_jax.rivals.objectives import Context, Objective, variables
+from egan_jax.rivals.objectives import Context, Objective
 from egan_jax.scorers import Scorer
 from egan_jax.state import NetworkState, Player, create_game_state
 from egan_jax.steps import Boundary
@@ -46,7 +46,7 @@ class HeadTraining:
     """The layers after the cut, up to the pooled features."""
     return PooledHead(self.player.head, self.player.backbone.pooling)
 
-  # Kept, because what it makes holds the optimiser that compiled code is bound to.
+  # Kept, so that it is compiled once.
   @functools.cached_property
   def create_networks(self) -> Callable[[jax.Array], NetworkState]:
     """From keys `[D]` to the untrained discriminators of games with these keys."""
@@ -100,7 +100,7 @@ def fit_draws(
     )
 
   # The optimiser stays behind.
-  arrays = variables(networks, networks.params)
+  arrays = networks.variables()
   arrays |= {name: contexts[name] for name in objective.scored_with}
   return [
     Scorer(jax.tree.map(lambda a, d=draw: a[d], arrays), objective.kind, training.head)

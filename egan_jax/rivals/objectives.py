@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,17 +16,13 @@ Context = dict[str, jax.Array]
 _BATCH_SIZE = 512  # only bounds memory
 
 
-def variables(network: NetworkState, params: Any) -> dict[str, Any]:
-  """What a `PooledHead` or a scorer takes of a discriminator with these `params`."""
-  return {'params': params, 'batch_stats': network.batch_stats}
-
-
 def pool(
   head: PooledHead, network: NetworkState, boundary: steps.Boundary
 ) -> jax.Array:
   """Features `[N, C]` by the head of a network from activations `[N, h, w, c]`."""
-  arrays = variables(network, network.params)
-  return steps.map_in_batches(lambda part: head(arrays, part), boundary, _BATCH_SIZE)
+  return steps.map_in_batches(
+    lambda part: head(network.variables(), part), boundary, _BATCH_SIZE
+  )
 
 
 def _prepare_nothing(head, network, majority, num_minority, key):
@@ -67,7 +62,7 @@ def _score_by_logit(head, network, params, context, boundary, dropout_key):
 
 def _score_by_distance(head, network, params, context, boundary, dropout_key):
   """Squared distance of the pooled features to the centre, negated; no dropout."""
-  arrays = variables(network, params) | context
+  arrays = network.variables(params) | context
   return scorers.score_head_distance(arrays, boundary, head)
 
 

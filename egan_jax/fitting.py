@@ -189,22 +189,14 @@ def _decide_head(
 def _decide_game(
   minority, majority, training, rule, calibrate, held_out_share, seed
 ) -> Decision:
-  """The minority leaves no image out: see `epoch_choice.MINORITY_CHOSE`."""
   number = jax.tree.leaves(majority)[0].shape[0]
   *split, missing = rivals.split_majority_of_game(number, rule, held_out_share, seed)
   fitted, kept = majority, None
   if not missing:
     fitted, kept = (jax.tree.map(lambda a, i=i: a[i], majority) for i in split)
   scorer = _play(minority, fitted, training, seed)
-  return rivals.decide_from_scores(
-    scorer,
-    None if kept is None else scorer.scores(kept),
-    None,
-    rule,
-    calibrate,
-    no_held_out=missing,
-    no_left_out=epoch_choice.MINORITY_CHOSE,
-  )
+  scores = None if kept is None else scorer.scores(kept)
+  return rivals.decide_game(scorer, scores, rule, calibrate, missing)
 
 
 def _play(

@@ -43,7 +43,6 @@ class Played:
   """What is left of a game when it is over, on every host.
 
   Attributes:
-    settings: how it was played.
     player: what the discriminator is made of.
     discriminators: those of every fold that decide, leaves `[F, ...]`.
     scores: their test scores, `[F, T]`.
@@ -54,7 +53,6 @@ class Played:
     seconds: by phase, of this session.
   """
 
-  settings: GameSettings
   player: Player
   discriminators: NetworkState
   scores: np.ndarray
@@ -134,7 +132,6 @@ def play(
     )
   hosts.enter('after training')
   return Played(
-    settings=settings,
     player=game.discriminator,
     discriminators=deciding,
     scores=scores,

@@ -18,12 +18,11 @@ from egan_jax.backbones.trunk import Trunk
 from egan_jax.data.activation_cache import ActivationCache
 from egan_jax.data.draws import Draws
 from egan_jax.data.two_classes import TwoClasses, take
-from egan_jax.evaluation import epoch_choice
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.game import Played
-from egan_jax.rivals import Decision, HeadTraining, Rival, ThresholdRule
+from egan_jax.rivals import Decision, HeadTraining, Rival
 from egan_jax.scorers import BOUNDARY, FEATURES
-from egan_jax.settings import DecisionSettings, GameSettings, NetworkSettings, Settings
+from egan_jax.settings import DecisionSettings, Settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,20 +109,15 @@ def reach(
     loading_seconds: what reading the images took.
   """
   start = time.perf_counter()
-  networks, asked = settings.networks, settings.decision
   candidates = {}
   if played is not None:
-    candidates['egan'] = _decide_game(
-      played, networks, images, draws, cache, held_out, asked.rule
-    )
-  names = asked.rivals
+    candidates['egan'] = _decide_game(settings, played, images, draws, cache, held_out)
+  names = _name_rivals(settings.decision)
   if chosen := [name for name in names if rivals.get(name).reads == FEATURES]:
-    candidates |= _decide_features(chosen, asked, networks, images, draws)
+    candidates |= _decide_features(chosen, settings, images, draws)
   if chosen := [name for name in names if rivals.get(name).reads == BOUNDARY]:
-    candidates |= _decide_heads(
-      chosen, asked, networks, settings.game, images, draws, cache
-    )
-  method = asked.method
+    candidates |= _decide_heads(chosen, settings, images, draws, cache)
+  method = settings.decision.method
   why = f'{method} was asked for'
   if method == 'auto':
     method, why = rivals.choose({name: c.decisions for name, c in candidates.items()})
@@ -138,20 +132,29 @@ def reach(
   )
 
 
+def _name_rivals(decision: DecisionSettings) -> list[str]:
+  """Those that are fitted."""
+  if decision.method == 'egan':
+    return []
+  if decision.method != 'auto':
+    return [decision.method]
+  return [
+    name
+    for name in rivals.names()
+    if name != 'always_minority'
+    and (decision.candidates == 'all' or rivals.get(name).reads == FEATURES)
+  ]
+
+
 def _decide_game(
+  settings: Settings,
   played: Played,
-  networks: NetworkSettings,
   images: TwoClasses,
   draws: Draws,
   cache: ActivationCache,
   held_out: HeldOut,
-  rule: ThresholdRule,
 ) -> Candidate:
-  """The discriminators of a game, each with its threshold.
-
-  Rules of the threshold that need minority images have none: see
-  `epoch_choice.MINORITY_CHOSE`.
-  """
+  """The discriminators of a game, each with its threshold."""
   trunk = played.player.trunk
   majority = None
   if not held_out.missing:
@@ -160,39 +163,32 @@ def _decide_game(
   for fold in range(len(draws.minority)):
     network = jax.tree.map(lambda a, f=fold: a[f], played.discriminators)
     scorer = scorers.from_discriminator(
-      network, played.player, played.settings.head_activation
+      network, played.player, settings.game.head_activation
     )
-    decision = rivals.decide_from_scores(
-      scorer,
-      None if majority is None else scorer.scores(majority),
-      None,
-      rule,
-      calibrate=majority is not None,
-      no_held_out=held_out.missing,
-      no_left_out=epoch_choice.MINORITY_CHOSE,
+    scores = None if majority is None else scorer.scores(majority)
+    rule, calibrate = settings.decision.rule, majority is not None
+    decisions.append(
+      rivals.decide_game(scorer, scores, rule, calibrate, held_out.missing)
     )
-    decisions.append(decision)
-  backbones = {networks.discriminator_backbone: played.fingerprints['discriminator']}
+  name = settings.networks.discriminator_backbone
+  backbones = {name: played.fingerprints['discriminator']}
   return Candidate(decisions, played.scores, trunk, backbones)
 
 
 def _decide_features(
-  chosen: Sequence[str],
-  settings: DecisionSettings,
-  networks: NetworkSettings,
-  images: TwoClasses,
-  draws: Draws,
+  chosen: Sequence[str], settings: Settings, images: TwoClasses, draws: Draws
 ) -> dict[str, Candidate]:
   """Rivals on pooled features of whole backbones."""
+  networks, decision = settings.networks, settings.decision
   names = feature_extractor.split_names(
-    settings.feature_backbones or networks.discriminator_backbone
+    decision.feature_backbones or networks.discriminator_backbone
   )
   extractor = feature_extractor.make(
     names,
     networks.discriminator_weights,
     networks.image_size,
     networks.preprocess,
-    mirrored=settings.mirror_images,
+    mirrored=decision.mirror_images,
   )
   run = functools.partial(feature_extractor.run, extractor)
   drawn = run(images.minority[draws.minority.ravel()])
@@ -204,21 +200,20 @@ def _decide_features(
   backbones = dict(zip(names, fingerprints, strict=True))
   inputs = _Inputs(majority, minority, test, extractor, backbones)
   return {
-    name: _decide(settings, rivals.get(name, directions), inputs) for name in chosen
+    name: _decide(decision, rivals.get(name, directions), inputs) for name in chosen
   }
 
 
 def _decide_heads(
   chosen: Sequence[str],
-  settings: DecisionSettings,
-  networks: NetworkSettings,
-  game: GameSettings,
+  settings: Settings,
   images: TwoClasses,
   draws: Draws,
   cache: ActivationCache,
 ) -> dict[str, Candidate]:
   """Rivals that train the discriminator's head."""
-  player = game_setup.make_player(networks, 'discriminator')
+  game = settings.game
+  player = game_setup.make_player(settings.networks, 'discriminator')
   training = HeadTraining(
     player,
     num_epochs=game.num_epochs,
@@ -229,9 +224,9 @@ def _decide_heads(
   majority = cache.compute(player.trunk, take(images.majority, draws.majority))
   minority = game_setup.compute_folds(cache, player.trunk, images, draws.minority)
   test = cache.compute(player.trunk, images.test)
-  backbones = {networks.discriminator_backbone: player.fingerprint}
+  backbones = {settings.networks.discriminator_backbone: player.fingerprint}
   inputs = _Inputs(majority, minority, test, player.trunk, backbones, training)
-  return {name: _decide(settings, rivals.get(name), inputs) for name in chosen}
+  return {name: _decide(settings.decision, rivals.get(name), inputs) for name in chosen}
 
 
 @dataclasses.dataclass(frozen=True)

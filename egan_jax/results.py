@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,43 +17,37 @@ from egan_jax.game import Played
 from egan_jax.outcome import Outcome
 from egan_jax.predictor import Predictor
 from egan_jax.reporting import html_report, mistakes, report
-from egan_jax.settings import NetworkSettings
+from egan_jax.settings import Settings
 
 _BATCH_SIZE = 64
 
 
 def write(
   folder: Path,
-  networks: NetworkSettings,
+  settings: Settings,
   images: TwoClasses,
   draws: Draws,
   outcome: Outcome,
   played: Played | None,
-  origin: dict[str, Any],
-  num_folds: int,
-  prior: float,
 ) -> None:
   """Writes everything that a run leaves beside its records, the summary last.
 
   Args:
     folder: the workdir.
-    networks: what was trained, or seen with.
+    settings: of the run.
     images: of both classes.
     draws: which of them were used.
     outcome: what the run came to.
     played: the game of the run, if there was one.
-    origin: what the model says of where its images came from: `dataset` and `seed`.
-    num_folds: of each seed.
-    prior: share of the minority where decisions are made, in (0, 1).
   """
-  summary = _summarise(images, outcome, played, prior)
+  summary = _summarise(settings, images, outcome, played)
   if played is not None:
     records = run_files.read_records(folder / workdir.METRICS)
     summary |= report.summarise(
       records,
-      played.settings.nash_threshold,
-      played.settings.stop_at_nash,
-      num_folds,
+      settings.game.nash_threshold,
+      settings.game.stop_at_nash,
+      settings.data.num_folds,
     )
     report.draw_figures(
       folder / workdir.FIGURES,
@@ -71,13 +64,7 @@ def write(
     images.test_is_minority,
     images.test_indices,
   )
-  training = origin | {
-    'num_minority': draws.minority.shape[1],
-    'num_majority': len(draws.majority),
-    'data': summary['data'],
-    'decision': summary['decision'],
-  }
-  bare = _make_bundle(networks, images, outcome, prior, training)
+  bare = _make_bundle(settings, images, draws, outcome, summary)
   compute_features = Predictor(bare, batch_size=_BATCH_SIZE).features
   kept = _make_references(images, draws, compute_features)
   model = dataclasses.replace(bare, references=kept)
@@ -89,10 +76,9 @@ def write(
 
 
 def _summarise(
-  images: TwoClasses, outcome: Outcome, played: Played | None, prior: float
+  settings: Settings, images: TwoClasses, outcome: Outcome, played: Played | None
 ) -> dict:
   """What every method has to say."""
-  stopped_at_nash = played is not None and played.settings.stop_at_nash
   summary = {
     'classes': {'minority': images.minority_class, 'majority': images.majority_class},
     'data': images.report,
@@ -100,8 +86,8 @@ def _summarise(
     'decision': decision_results.describe(
       outcome,
       images.test_is_minority,
-      oracle=stopped_at_nash and outcome.method == 'egan',
-      prior=prior,
+      oracle=settings.game.stop_at_nash and outcome.method == 'egan',
+      prior=settings.decision.rule.prior,
     ),
     'rivals': decision_results.describe_candidates(outcome, images.test_is_minority),
     'seconds': outcome.seconds,
@@ -133,11 +119,11 @@ def _describe_weights(outcome: Outcome, played: Played | None) -> dict[str, str]
 
 
 def _make_bundle(
-  networks: NetworkSettings,
+  settings: Settings,
   images: TwoClasses,
+  draws: Draws,
   outcome: Outcome,
-  prior: float,
-  training: dict,
+  summary: dict,
 ) -> Bundle:
   """The first fold's model, without references."""
   candidate = outcome.chosen
@@ -145,17 +131,24 @@ def _make_bundle(
   return Bundle(
     method=outcome.method,
     backbones=tuple(candidate.backbones),
-    fine_tune_layers=networks.fine_tune_layers,
-    image_size=networks.image_size,
-    preprocess=networks.preprocess,
+    fine_tune_layers=settings.networks.fine_tune_layers,
+    image_size=settings.networks.image_size,
+    preprocess=settings.networks.preprocess,
     front=candidate.front,
     scorer=first.scorer,
     threshold=first.threshold,
     calibration=first.calibration,
-    prior=prior,
+    prior=settings.decision.rule.prior,
     minority_class=images.minority_class,
     majority_class=images.majority_class,
-    training=training,
+    training={
+      'dataset': settings.data.dataset,
+      'seed': settings.data.seed,
+      'num_minority': draws.minority.shape[1],
+      'num_majority': len(draws.majority),
+      'data': summary['data'],
+      'decision': summary['decision'],
+    },
     held_out_scores=first.held_out_scores,
     held_out_folds=first.num_folds,
   )

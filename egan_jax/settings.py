@@ -4,11 +4,39 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from egan_jax import rivals
-from egan_jax.rivals import ThresholdRule
-from egan_jax.scorers import FEATURES
+from egan_jax.evaluation import threshold_rule
+from egan_jax.evaluation.threshold_rule import ThresholdRule
 
 _Stage = TypeVar('_Stage')
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+  """Which images a run uses; fields as of `config.default`.
+
+  Attributes:
+    dataset: one of `sources.DATASETS`.
+    data_dir: where it is.
+    minority_class: its label, or of a folder its name or ''.
+    majority_class: likewise.
+    strict: whether a single unreadable file of a folder stops the run.
+    num_minority: images per fold; 0: all there are.
+    num_majority: images, the same in every fold; 0: all there are.
+    num_folds: disjoint draws of the minority.
+    num_seeds: how often all folds are drawn, with seeds from `seed` on.
+    seed: of the draws.
+  """
+
+  dataset: str
+  data_dir: str
+  minority_class: int | str
+  majority_class: int | str
+  strict: bool
+  num_minority: int
+  num_majority: int
+  num_folds: int
+  num_seeds: int
+  seed: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,31 +123,19 @@ class DecisionSettings:
     """Whether the method is the game, or may be."""
     return self.method == 'egan' or (self.method == 'auto' and self.candidates == 'all')
 
-  @property
-  def rivals(self) -> list[str]:
-    """Names of those that are fitted."""
-    if self.method == 'egan':
-      return []
-    if self.method != 'auto':
-      return [self.method]
-    return [
-      name
-      for name in rivals.names()
-      if name != 'always_minority'
-      and (self.candidates == 'all' or rivals.get(name).reads == FEATURES)
-    ]
-
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """Of all stages.
 
   Attributes:
+    data: which images are used.
     networks: what the players are made of; rivals see with the discriminator's.
     game: how it is played.
     decision: which method decides, and where it cuts.
   """
 
+  data: DataSettings
   networks: NetworkSettings
   game: GameSettings
   decision: DecisionSettings
@@ -132,6 +148,7 @@ def from_config(config: Mapping[str, Any]) -> Settings:
     UserError: as of `ThresholdRule`.
   """
   return Settings(
+    _select(DataSettings, config),
     _select(NetworkSettings, config),
     _select(GameSettings, config),
     _select(DecisionSettings, config, rule=_make_rule(config)),
@@ -145,7 +162,7 @@ def _select(kind: type[_Stage], config: Mapping[str, Any], **others: Any) -> _St
 
 
 def _make_rule(config: Mapping[str, Any]) -> ThresholdRule:
-  return rivals.make_rule(
+  return threshold_rule.make_rule(
     config['threshold'],
     config['method'],
     specificity=config['target_specificity'],

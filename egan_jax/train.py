@@ -20,6 +20,7 @@ from egan_jax.data.draws import Draws, draw, repeat_with_seeds
 from egan_jax.data.two_classes import TwoClasses
 from egan_jax.errors import UserError
 from egan_jax.game_setup import make_keys
+from egan_jax.settings import DataSettings
 
 
 def train_and_evaluate(
@@ -59,8 +60,8 @@ def train_and_evaluate(
 
   start = time.perf_counter()
   with hosts.together():
-    images = _load_images(config)
-    draws = _draw(config, images)
+    images = _load_images(settings.data, settings.networks.image_size)
+    draws = _draw(settings.data, images)
     if images.report is not None and hosts.is_first():
       print(f'{data_report.describe(images.report)}\n{_describe_use(images, draws)}\n')
     if settings.decision.plays:
@@ -80,7 +81,7 @@ def train_and_evaluate(
       settings.networks,
       images,
       trained_on,
-      make_keys(config['seed'], config['num_seeds'], config['num_folds']),
+      make_keys(settings.data.seed, settings.data.num_seeds, settings.data.num_folds),
       cache,
       folder,
       begin,
@@ -91,17 +92,7 @@ def train_and_evaluate(
     if played is None:
       begin()
     reached = outcome.reach(settings, images, draws, cache, held_out, played, loading)
-    results.write(
-      folder,
-      settings.networks,
-      images,
-      draws,
-      reached,
-      played,
-      origin={name: config[name] for name in ('dataset', 'seed')},
-      num_folds=config['num_folds'],
-      prior=config['prior'],
-    )
+    results.write(folder, settings, images, draws, reached, played)
     return workdir.read_summary(folder)
 
   return hosts.on_first(finish)
@@ -123,30 +114,29 @@ def _find_finished(folder: Path, config: dict) -> dict | None:
   return workdir.read_summary(folder)
 
 
-def _load_images(config: dict) -> TwoClasses:
+def _load_images(data: DataSettings, image_size: int) -> TwoClasses:
   return sources.load(
-    config['dataset'],
-    config['data_dir'],
-    config['minority_class'],
-    config['majority_class'],
-    image_size=config['image_size'],
-    seed=config['seed'],
-    strict=config['strict'],
+    data.dataset,
+    data.data_dir,
+    data.minority_class,
+    data.majority_class,
+    image_size=image_size,
+    seed=data.seed,
+    strict=data.strict,
   )
 
 
-def _draw(config: dict, images: TwoClasses) -> Draws:
+def _draw(data: DataSettings, images: TwoClasses) -> Draws:
   """The images that are used; 0 stands for all there are."""
-  num_folds = config['num_folds']
   draw_one = functools.partial(
     draw,
-    num_folds=num_folds,
-    num_minority=config['num_minority'] or max(1, len(images.minority) // num_folds),
-    num_majority=config['num_majority'] or len(images.majority),
+    num_folds=data.num_folds,
+    num_minority=data.num_minority or max(1, len(images.minority) // data.num_folds),
+    num_majority=data.num_majority or len(images.majority),
     minority_available=len(images.minority),
     majority_available=len(images.majority),
   )
-  return repeat_with_seeds(draw_one, config['seed'], config['num_seeds'])
+  return repeat_with_seeds(draw_one, data.seed, data.num_seeds)
 
 
 def _describe_use(images: TwoClasses, draws: Draws) -> str:

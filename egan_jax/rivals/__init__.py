@@ -6,16 +6,19 @@ decisions = rivals.decide(rivals.get('mahalanobis'), majority, minority, seeds)
 name, why = rivals.choose({'mahalanobis': decisions, 'plda_knn': others})
 """
 
+from egan_jax.evaluation.threshold_rule import (
+  RULES,
+  ThresholdRule,
+  default_rule,
+  make_rule,
+)
 from egan_jax.rivals.choice import choose
 from egan_jax.rivals.comparison import compare
 from egan_jax.rivals.decision import (
-  RULES,
   Decision,
-  ThresholdRule,
   decide,
   decide_from_scores,
-  default_rule,
-  make_rule,
+  decide_game,
   split_majority_of_game,
 )
 from egan_jax.rivals.head import HeadTraining
@@ -36,6 +39,7 @@ __all__ = [
   'compare',
   'decide',
   'decide_from_scores',
+  'decide_game',
   'default_rule',
   'get',
   'make_rule',

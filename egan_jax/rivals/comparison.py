@@ -10,8 +10,9 @@ import numpy as np
 from egan_jax.errors import UserError
 from egan_jax.evaluation import metrics
 from egan_jax.evaluation.checks import check_share
+from egan_jax.evaluation.threshold_rule import ThresholdRule
 from egan_jax.rivals import registry
-from egan_jax.rivals.decision import Decision, ThresholdRule, decide
+from egan_jax.rivals.decision import Decision, decide
 from egan_jax.rivals.head import HeadTraining, pool_features
 from egan_jax.rivals.rival import Rival
 from egan_jax.scorers import BOUNDARY, FEATURES

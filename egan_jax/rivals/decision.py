@@ -14,93 +14,18 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from egan_jax.errors import UserError
-from egan_jax.evaluation import calibration, score_models, thresholds
+from egan_jax.evaluation import calibration, epoch_choice, score_models, thresholds
 from egan_jax.evaluation.calibration import Calibration
-from egan_jax.evaluation.checks import check_share
+from egan_jax.evaluation.threshold_rule import ThresholdRule
 from egan_jax.evaluation.thresholds import Threshold
 from egan_jax.rivals import held_out
 from egan_jax.rivals.rival import Rival
 from egan_jax.scorers import BOUNDARY, FEATURES, Scorer
 
-RULES = (
-  'zero',
-  'target_specificity',
-  'target_sensitivity',
-  'minimum_cost',
-  'expected_f1',
-)
 # What stands in where held-out majority images are too few for the specificity asked for.
 _HIGHEST_SPECIFICITY = 'highest_specificity'
 # How many fits leave minority images out, at most; of a head, each is a training.
 NUM_MINORITY_FOLDS = {FEATURES: 20, BOUNDARY: 5}
-
-
-def default_rule(
-  method: str, cost_false_negative: float = 1.0, cost_false_positive: float = 1.0
-) -> str:
-  """The paper's for the paper's method, else the highest F1 that can be expected.
-
-  Where minority images are too few to leave out, the method's own forecast serves it, or
-  else 'target_specificity' stands in for it. Costs that differ ask for 'minimum_cost'.
-  """
-  if cost_false_negative != cost_false_positive:
-    return 'minimum_cost'
-  return 'zero' if method == 'egan' else 'expected_f1'
-
-
-@dataclasses.dataclass(frozen=True)
-class ThresholdRule:
-  """How to choose a threshold; see the function of that name in `thresholds`.
-
-  Attributes:
-    name: one of `RULES`.
-    specificity: of 'target_specificity', and where another rule cannot be kept.
-    sensitivity: of 'target_sensitivity'.
-    cost_false_negative: of 'minimum_cost'.
-    cost_false_positive: of 'minimum_cost'.
-    prior: share of the minority where decisions are made, of 'minimum_cost' and
-      'expected_f1'.
-
-  Raises:
-    UserError: there is no such rule, or a number is out of its range.
-  """
-
-  name: str = 'target_specificity'
-  specificity: float = 0.95
-  sensitivity: float = 0.9
-  cost_false_negative: float = 1.0
-  cost_false_positive: float = 1.0
-  prior: float = 0.5
-
-  def __post_init__(self):
-    if self.name not in RULES:
-      raise UserError(f'unknown rule {self.name!r}: choose one of {", ".join(RULES)}')
-    for name in ('specificity', 'sensitivity', 'prior'):
-      check_share(name, getattr(self, name))
-    for name in ('cost_false_negative', 'cost_false_positive'):
-      thresholds.check_cost(name, getattr(self, name))
-
-  @property
-  def needs_left_out_scores(self) -> bool:
-    """Whether it looks at scores of minority images that were left out."""
-    return self.name in ('target_sensitivity', 'minimum_cost', 'expected_f1')
-
-
-def make_rule(name: str, method: str, **numbers: float) -> ThresholdRule:
-  """A rule by its name, 'default' being `default_rule` of the method.
-
-  Args:
-    name: one of `RULES`, or 'default'.
-    method: that decides, 'egan' or a rival.
-    **numbers: the other attributes of `ThresholdRule`.
-
-  Raises:
-    UserError: as of `ThresholdRule`.
-  """
-  if name == 'default':
-    costs = numbers['cost_false_negative'], numbers['cost_false_positive']
-    name = default_rule(method, *costs)
-  return ThresholdRule(name, **numbers)
 
 
 def split_majority_of_game(
@@ -272,6 +197,28 @@ def decide_from_scores(
       notes.append(f'no P(minority): {error}')
   return Decision(
     scorer, threshold, line, tuple(notes), held_out_scores, left_out_scores, num_folds
+  )
+
+
+def decide_game(
+  scorer: Scorer,
+  held_out_scores: np.ndarray | None,
+  rule: ThresholdRule,
+  calibrate: bool = False,
+  no_held_out: str = 'no majority image was held out',
+) -> Decision:
+  """The decision of a game's discriminator; arguments as of `decide_from_scores`.
+
+  No minority image can be left out of it: see `epoch_choice.MINORITY_CHOSE`.
+  """
+  return decide_from_scores(
+    scorer,
+    held_out_scores,
+    None,
+    rule,
+    calibrate,
+    no_held_out=no_held_out,
+    no_left_out=epoch_choice.MINORITY_CHOSE,
   )
 
 

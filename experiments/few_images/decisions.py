@@ -15,10 +15,10 @@ from sklearn.model_selection import KFold
 from egan_jax import rivals, two_covariance
 from egan_jax.evaluation import metrics, thresholds
 from egan_jax.evaluation.score_models import FEWEST_SCORES
+from egan_jax.evaluation.threshold_rule import ThresholdRule
 from egan_jax.evaluation.thresholds import Threshold
 from egan_jax.float32_products import in_float32
 from egan_jax.rivals import decision, fusion, held_out
-from egan_jax.rivals.decision import ThresholdRule
 from egan_jax.scorers import Scorer, score_linear
 from experiments.few_images.measures import best_f1
 from experiments.few_images.problems import Problem

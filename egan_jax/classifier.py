@@ -75,7 +75,7 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
     dropout_rate: float = 0.2,
     random_state: int | np.random.RandomState | None = None,
   ):
-    """Keeps the parameters; `fit` checks them.
+    """Keeps the parameters; `fit` checks those that its method uses.
 
     Args:
       method: 'egan' or a name of `rivals.names()`.
@@ -181,8 +181,8 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
     """
     scores, line = self._score(X), self.decision_.calibration
     if line is None:
-      reasons = '; '.join(self.decision_.notes) or 'no majority image was held out'
-      raise UserError(f'this fit has no P(minority): {reasons}')
+      reasons = '; '.join(self.decision_.notes) or 'it was made with calibrate=False'
+      raise UserError(f'this fit: {reasons}')
     p_minority = line.probabilities(scores, self.prior)
     columns = np.stack([1 - p_minority, p_minority], axis=1)
     return columns if self.minority_label_ == self.classes_[1] else columns[:, ::-1]
@@ -220,7 +220,7 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
       )
     self.classes_, counts = np.unique(y, return_counts=True)
     if len(self.classes_) < 2:
-      raise ValueError(f'y has only one class, {self.classes_[0]!r}: two are needed')
+      raise ValueError(f'y has only one class, {self.classes_[0]}: two are needed')
     if self.minority_label is None:
       self.minority_label_ = self.classes_[int(counts[1] <= counts[0])]
     else:

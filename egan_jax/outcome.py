@@ -13,11 +13,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from egan_jax import feature_extractor, game_setup, pretrained, rivals, scorers
+from egan_jax import (
+  feature_extractor,
+  game_setup,
+  pretrained,
+  rivals,
+  scorers,
+  two_covariance,
+)
 from egan_jax.backbones.trunk import Trunk
 from egan_jax.data.activation_cache import ActivationCache
 from egan_jax.data.draws import Draws
 from egan_jax.data.two_classes import TwoClasses, take
+from egan_jax.errors import UserError
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.game import Played
 from egan_jax.rivals import Decision, HeadTraining, Rival
@@ -77,6 +85,22 @@ class HeldOut:
   missing: str
 
 
+def check_draws(settings: DecisionSettings, draws: Draws) -> None:
+  """Raises `UserError` if draws differ in nothing and the method neither.
+
+  Methods on features leave nothing to chance but the draw of the minority.
+  """
+  names = _name_rivals(settings)
+  trains = settings.plays or any(rivals.get(n).reads == BOUNDARY for n in names)
+  first, *others = map(set, draws.minority.tolist())
+  if others and not trains and all(other == first for other in others):
+    raise UserError(
+      f'all {1 + len(others)} draws are the same {len(first)} minority images, and'
+      f' {settings.method} leaves nothing else to chance: set config.num_seeds=1, or'
+      ' fewer images with config.num_minority'
+    )
+
+
 def hold_out(settings: DecisionSettings, draws: Draws) -> tuple[Draws, HeldOut]:
   """The draws that a game trains on, and what is kept from it."""
   if not settings.plays:
@@ -118,7 +142,7 @@ def reach(
   if chosen := [name for name in names if rivals.get(name).reads == BOUNDARY]:
     candidates |= _decide_heads(chosen, settings, images, draws, cache)
   method = settings.decision.method
-  why = f'{method} was asked for'
+  why = 'it was asked for'
   if method == 'auto':
     method, why = rivals.choose({name: c.decisions for name, c in candidates.items()})
   return Outcome(
@@ -194,6 +218,11 @@ def _decide_features(
   drawn = run(images.minority[draws.minority.ravel()])
   minority = drawn.reshape(*draws.minority.shape, -1)
   majority = run(take(images.majority, draws.majority))
+  if len(majority) > 1 and not two_covariance.has_spread(majority):
+    raise UserError(
+      f'{"+".join(names)} sees no difference between majority images of'
+      f' {networks.image_size} px: choose a larger config.image_size'
+    )
   test = run(images.test) if len(images.test) else drawn[:0]
   fingerprints = [pretrained.fingerprint(trunk.variables) for trunk in extractor.trunks]
   directions = feature_extractor.class_directions(names, networks.discriminator_weights)

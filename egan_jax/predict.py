@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from egan_jax import bundle as model_bundle
 from egan_jax import command_line, run_files
+from egan_jax.bundle import files
 from egan_jax.data import image_files
 from egan_jax.errors import UserError
 from egan_jax.predictor import (
@@ -118,6 +119,18 @@ def _describe_cuts(predictor: Predictor) -> str:
   )
 
 
+def _check_pictures(folder: str, images: str) -> None:
+  """Raises `UserError` if pictures would be among the images, or cannot be written."""
+  if os.path.exists(folder) and not os.path.isdir(folder):
+    raise UserError(f'{folder} is a file: give the folder for pictures')
+  place, of_images = Path(folder).resolve(), Path(images).resolve()
+  if of_images == place or of_images in place.parents:
+    raise UserError(
+      f'{folder} is in the folder of images, which pictures would then be among: give'
+      ' another'
+    )
+
+
 def run_command() -> None:
   """The command; its flags are defined here, not in whoever imports this module."""
   model = command_line.define_path('model', "A model's folder or a run's workdir.")
@@ -146,7 +159,10 @@ def run_command() -> None:
       raise UserError('give --explain or --abstain: a picture explains a class')
     bundle = model_bundle.load(model.value)
     paths, passed_over = image_files.list_images(images.value)
-    run_files.check_output(output.value, [images.value, *paths])
+    of_model = [*Path(model.value).iterdir(), *files.find(model.value).iterdir()]
+    run_files.check_output(output.value, [images.value, *paths, *of_model])
+    if explain.value:
+      _check_pictures(explain.value, images.value)
     predictor = Predictor(
       bundle,
       threshold.value,

@@ -19,16 +19,18 @@ def check_output(
   output: str | os.PathLike, inputs: Iterable[str | os.PathLike]
 ) -> None:
   """Raises `UserError` if what is to be written is a folder, or read for it."""
-  _check_no_folder(output)
+  _check_file(output)
   if os.path.exists(output):
     place = os.path.realpath(output)
     if any(os.path.realpath(path) == place for path in inputs):
       raise UserError(f'{output} is one of the files to read: give another to write')
 
 
-def _check_no_folder(output: str | os.PathLike) -> None:
+def _check_file(output: str | os.PathLike) -> None:
   if os.path.isdir(output):
     raise UserError(f'{output} is a folder: give the file to write')
+  if os.fspath(output) == '-':
+    raise UserError('- is no file: give one, or /dev/stdout for the standard output')
 
 
 @contextlib.contextmanager
@@ -37,12 +39,18 @@ def open_output(
 ) -> Iterator[IO]:
   """A file that a user asked for, whole or not at all; arguments as of `open`.
 
+  A pipe or a device is written to as it is, and a link leads to what is replaced.
+
   Raises:
     UserError: it cannot be written.
   """
-  _check_no_folder(path)
+  _check_file(path)
+  place = os.path.realpath(path)
+  open_place = _open_whole
+  if os.path.exists(place) and not os.path.isfile(place):
+    open_place = open
   try:
-    with _open_whole(Path(path), mode, **options) as file:
+    with open_place(Path(place), mode, **options) as file:
       yield file
   except OSError as error:
     raise UserError(f'cannot write {path}: {error.strerror}') from error
@@ -80,8 +88,18 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
   """Writes `value` as JSON, keys sorted, indented by 2, whole or not at all."""
-  text = json.dumps(_to_plain(value), indent=2, sort_keys=True, allow_nan=False)
-  write_text(path, text + '\n')
+  write_text(path, _encode(value))
+
+
+def holds(path: str | os.PathLike, value: Any) -> bool:
+  """Whether a file is what `write_json` would write."""
+  path = Path(path)
+  return path.exists() and path.read_text() == _encode(value)
+
+
+def _encode(value: Any) -> str:
+  plain = _to_plain(value)
+  return json.dumps(plain, indent=2, sort_keys=True, allow_nan=False) + '\n'
 
 
 def read_json(path: str | os.PathLike) -> Any:

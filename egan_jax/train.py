@@ -4,6 +4,7 @@ Here the config ends: its stages, `game`, `outcome` and `results`, are told what
 them, in `settings`.
 """
 
+import contextlib
 import functools
 import time
 from pathlib import Path
@@ -50,6 +51,8 @@ def train_and_evaluate(
   settings = egan_settings.from_config(config)
   if settings.decision.plays:
     _check_name(folder)
+  elif profile:
+    raise UserError('--profile: this method plays no game, and only that is profiled')
   if (finished := hosts.on_first(lambda: _find_finished(folder, config))) is not None:
     if hosts.is_first():
       print(
@@ -66,36 +69,45 @@ def train_and_evaluate(
       print(f'{data_report.describe(images.report)}\n{_describe_use(images, draws)}\n')
     if settings.decision.plays:
       _check_test_images(images)
+    outcome.check_draws(settings.decision, draws)
     trained_on, held_out = outcome.hold_out(settings.decision, draws)
   loading = time.perf_counter() - start
   used = _describe_draws(images, trained_on, held_out.majority)
+  if settings.decision.plays:  # a game may be resumed
+    used['sha256'] = images.fingerprint()
   hosts.check_same('images', used)
-  begin = functools.partial(workdir.begin, folder, config, used)
   cache = ActivationCache(
     activation_files.default_folder(), config['activation_memory_share']
   )
-  played = None
-  if settings.decision.plays:
-    played = game.play(
-      settings.game,
-      settings.networks,
-      images,
-      trained_on,
-      make_keys(settings.data.seed, settings.data.num_seeds, settings.data.num_folds),
-      cache,
-      folder,
-      begin,
-      profile,
-    )
+  with contextlib.ExitStack() as held:
 
-  def finish() -> dict:
-    if played is None:
-      begin()
-    reached = outcome.reach(settings, images, draws, cache, held_out, played, loading)
-    results.write(folder, settings, images, draws, reached, played)
-    return workdir.read_summary(folder)
+    def begin() -> None:
+      held.enter_context(workdir.hold(folder))
+      workdir.begin(folder, config, used)
 
-  return hosts.on_first(finish)
+    played = None
+    if settings.decision.plays:
+      data = settings.data
+      played = game.play(
+        settings.game,
+        settings.networks,
+        images,
+        trained_on,
+        make_keys(data.seed, data.num_seeds, data.num_folds),
+        cache,
+        folder,
+        begin,
+        profile,
+      )
+
+    def finish() -> dict:
+      if played is None:
+        begin()
+      reached = outcome.reach(settings, images, draws, cache, held_out, played, loading)
+      results.write(folder, settings, images, draws, reached, played)
+      return workdir.read_summary(folder)
+
+    return hosts.on_first(finish)
 
 
 def _check_name(folder: Path) -> None:

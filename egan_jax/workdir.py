@@ -1,7 +1,9 @@
 """The folder of one run: may it be used, and what stands in it."""
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +73,42 @@ def _check_folder(workdir: Path) -> bool:
   return False
 
 
-def begin(workdir: Path, config: Mapping[str, Any], draws: Mapping[str, Any]) -> None:
-  """Creates the folder and writes what is known before training.
+@contextlib.contextmanager
+def hold(workdir: Path) -> Iterator[None]:
+  """Creates the folder and keeps other processes from running in it meanwhile.
 
   Raises:
-    UserError: it cannot be written to.
+    UserError: one does, or it cannot be written to.
   """
+  with contextlib.ExitStack() as held:
+    try:
+      workdir.mkdir(parents=True, exist_ok=True)
+      descriptor = os.open(workdir, os.O_RDONLY)
+      held.callback(os.close, descriptor)
+      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise UserError(
+        f'workdir {workdir}: another run is in it now: wait for its end, or choose'
+        ' another workdir'
+      ) from error
+    except OSError as error:
+      raise UserError(f'workdir {workdir} cannot be written to: {error}') from error
+    yield
+
+
+def begin(workdir: Path, config: Mapping[str, Any], draws: Mapping[str, Any]) -> None:
+  """Checks the folder again, which is held, and writes what is known before training.
+
+  Raises:
+    UserError: it cannot be written to; meanwhile it came to hold another config's run;
+      or it holds a run that trained on other images.
+  """
+  check(workdir, config)
+  if (workdir / METRICS).exists() and not run_files.holds(workdir / DRAWS, draws):
+    raise UserError(
+      f'workdir {workdir} holds a run that began with other images: bring them back, or'
+      ' choose another workdir'
+    )
   try:
     # First, because a folder that holds files and no config is not taken.
     run_files.write_json(workdir / CONFIG, config)

@@ -9,9 +9,19 @@ import jax
 import numpy as np
 import pytest
 
-from egan_jax import bundle, decision_results, outcome, rivals, scorers, settings, train
+from egan_jax import (
+  bundle,
+  decision_results,
+  feature_extractor,
+  outcome,
+  rivals,
+  scorers,
+  settings,
+  train,
+)
 from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.data import sources
+from egan_jax.data.draws import Draws
 from egan_jax.errors import UserError
 from egan_jax.reporting import tables
 from tests.small_runs import make_config, read_scores
@@ -237,6 +247,22 @@ def test_game_needs_test_images_of_both_classes(tmp_path, monkeypatch):
   summary = train.train_and_evaluate(config, tmp_path / 'rival')
   assert summary['decision']['metrics'] is None
   assert 'Not measured' in tables.run_text(summary)
+
+
+def test_draws_that_are_the_same_are_no_draws(tmp_path, monkeypatch):
+  monkeypatch.setattr(train, 'draw', lambda *_, **__: Draws(np.arange(4)[None], None))
+  config = _make_config(method='nearest_class_mean', num_seeds=3)
+  with pytest.raises(UserError, match='all 3 draws are the same 4 minority images'):
+    train.train_and_evaluate(config, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_features_that_tell_nothing(tmp_path, monkeypatch):
+  monkeypatch.setattr(
+    feature_extractor, 'run', lambda _, images: np.ones((len(images), 3), np.float32)
+  )
+  with pytest.raises(UserError, match='choose a larger'):
+    train.train_and_evaluate(_make_config(method='plda'), tmp_path)
 
 
 def test_default_threshold_is_the_papers_for_the_paper():

@@ -116,3 +116,20 @@ def test_a_file_to_read_is_not_one_to_write(tmp_path):
   with pytest.raises(UserError, match='one of the files to read'):
     run_files.check_output(link / 'images.csv', [tmp_path, path])
   run_files.check_output(tmp_path / 'other', [path])
+  with pytest.raises(UserError, match='give one, or /dev/stdout'):
+    run_files.check_output('-', [])
+
+
+def test_what_is_no_plain_file_stays_what_it_is(tmp_path):
+  pipe, link, file = (tmp_path / name for name in ('pipe', 'link', 'file'))
+  os.mkfifo(pipe)
+  link.symlink_to(file)
+  file.write_text('old')
+  reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+  for path in (pipe, link):
+    with run_files.open_output(path, 'w') as output:
+      output.write('new')
+  assert os.read(reader, 9) == b'new' and pipe.is_fifo()
+  os.close(reader)
+  assert link.is_symlink() and file.read_text() == 'new'
+  assert len([*tmp_path.iterdir()]) == 3

@@ -1,5 +1,6 @@
 """Whole runs of a tiny network on digits: the workdir, resuming, stopping."""
 
+import dataclasses
 import functools
 import json
 import re
@@ -270,6 +271,24 @@ class TestResuming:
     _run_until(5, tmp_path, torn_line=b'{"fold": 0, "epoch": 6}')
     train.train_and_evaluate(_make_config(), tmp_path)
     _assert_same_result(tmp_path, finished, resumed_from=4)
+
+  def test_only_with_the_same_images(self, finished, tmp_path, monkeypatch):
+    """Also where their number and their names are the same."""
+    _run_until(3, tmp_path)
+    load = sources.load
+
+    def load_changed(*arguments, **options):
+      images = load(*arguments, **options)
+      test = images.test.copy()
+      test[0] = 255 - test[0]
+      return dataclasses.replace(images, test=test)
+
+    with monkeypatch.context() as patch:
+      patch.setattr(sources, 'load', load_changed)
+      with pytest.raises(UserError, match='began with other images'):
+        train.train_and_evaluate(_make_config(), tmp_path)
+    train.train_and_evaluate(_make_config(), tmp_path)
+    _assert_same_result(tmp_path, finished, resumed_from=2)
 
   def test_interrupted_while_it_reports(self, finished, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:

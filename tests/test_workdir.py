@@ -89,6 +89,36 @@ def test_where_a_run_is_computed_may_change(field, config, tmp_path):
   workdir.check(tmp_path, {**config, field: 0.5})
 
 
+def test_one_run_at_a_time(tmp_path):
+  folder = tmp_path / 'some' / 'new'
+  with workdir.hold(folder):
+    with pytest.raises(UserError, match='another run is in it now'):
+      with workdir.hold(folder):
+        pass
+  with workdir.hold(folder):
+    assert not any(folder.iterdir())
+
+
+def test_another_config_came_meanwhile(config, tmp_path):
+  workdir.check(tmp_path, config)
+  workdir.begin(tmp_path, {**config, 'seed': 1}, DRAWS)
+  run_files.write_json(tmp_path / workdir.SUMMARY, {})
+  with pytest.raises(UserError, match='another config'):
+    workdir.begin(tmp_path, config, DRAWS)
+
+
+def test_other_images(config, tmp_path):
+  """Until a game has records, they may change; then what it was told would not hold."""
+  workdir.begin(tmp_path, config, DRAWS)
+  changed = {**DRAWS, 'sha256': 'other'}
+  workdir.begin(tmp_path, config, changed)
+  (tmp_path / workdir.METRICS).touch()
+  with pytest.raises(UserError, match='began with other images'):
+    workdir.begin(tmp_path, config, DRAWS)
+  workdir.begin(tmp_path, config, changed)
+  assert run_files.holds(tmp_path / workdir.DRAWS, changed)
+
+
 def test_numbers_survive_the_file(config, tmp_path):
   config = {**config, 'learning_rate': 0.1 + 0.2}
   workdir.begin(tmp_path, config, DRAWS)
@@ -116,8 +146,8 @@ def test_something_in_the_way(config, tmp_path):
   file.write_text('in the way')
   for folder in (file, file / 'below'):
     assert f'{file} is not a folder' in _refuse(folder, config)
-    with pytest.raises(UserError, match='cannot be written to'):
-      workdir.begin(folder, config, DRAWS)
+    with pytest.raises(UserError, match='cannot be written to'), workdir.hold(folder):
+      pass
   assert file.read_text() == 'in the way'
 
 

@@ -93,7 +93,7 @@ def decode(
   fingerprints = np.array([facts.sha256 for _, facts in kept])
   originals = find_originals(is_minority, is_test, fingerprints)
   is_copy = originals != np.arange(len(kept))
-  held_out = all(file.split == 'train' for file in listing.files)
+  held_out = all(file.split == 'train' for file in files)
   if held_out:
     is_test[~is_copy] = hold_out(seed, is_minority[~is_copy], fingerprints[~is_copy])
     is_test = is_test[originals]

@@ -75,6 +75,7 @@ def list_files(data_dir: str) -> Listing:
 
 def _list_folder(root: Path) -> Listing:
   files, folders, ignored = [], {}, collections.Counter()
+  _check_spelling(root, 'folder', SPLITS, _list_class_folders(root))
   for split in SPLITS:
     if not (root / split).is_dir():
       continue
@@ -107,6 +108,17 @@ def _list_folder(root: Path) -> Listing:
   return Listing(files, folders['train'], ignored)
 
 
+def _check_spelling(
+  where: Path, kind: str, names: Sequence[str], there: Iterable[str]
+) -> None:
+  """Raises `UserError` if what would be passed over differs from a name by case."""
+  there = [*there]
+  for found in there:
+    name = found.lower()
+    if name in names and name not in there and not (where / name).is_dir():
+      raise UserError(f'{where}: the {kind} {found} must be called {name}')
+
+
 def _list_class_folders(place: Path) -> list[str]:
   return sorted(
     path.name for path in place.iterdir() if path.is_dir() and path.name[0] != '.'
@@ -124,11 +136,14 @@ def _check_test(where: Path, train: Sequence[str], test: Iterable[str]) -> None:
 
 def _list_csv(path: Path) -> Listing:
   files, missing = [], []
-  for line, row in file_lists.read_csv(path, ('path', 'label')):
+  rows = file_lists.read_csv(path, ('path', 'label'))
+  _check_spelling(path, 'column', ['split'], (name or '' for name in rows[0][1]))
+  for line, row in rows:
     split = (row.get('split', 'train') or '').strip()
     if split not in SPLITS:
       raise UserError(f'{path} line {line}: split is {split!r}, not train or test')
-    file = File(path.parent / row['path'], row['path'], row['label'], split)
+    place = path.parent / os.path.expanduser(row['path'])
+    file = File(place, row['path'], row['label'], split)
     files.append(file)
     if not file.path.exists():
       missing.append(f'{file.name} (line {line})')

@@ -1,9 +1,12 @@
 """The images of a two-class problem, as arrays."""
 
 import dataclasses
+import hashlib
 from typing import Any
 
 import numpy as np
+
+_HASHED_AT_ONCE = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,14 @@ class TwoClasses:
     if self.test_is_minority.all():  # of an empty test set, too
       missing.append(self.majority_class)
     return tuple(missing)
+
+  def fingerprint(self) -> str:
+    """SHA-256 of all pixels, of which some images at a time are in memory."""
+    digest = hashlib.sha256()
+    for images in (self.minority, self.majority, self.test):
+      for start in range(0, len(images), _HASHED_AT_ONCE):
+        digest.update(np.ascontiguousarray(images[start : start + _HASHED_AT_ONCE]))
+    return digest.hexdigest()
 
 
 def take(images: np.ndarray, positions: np.ndarray) -> np.ndarray:

@@ -149,6 +149,14 @@ def test_test_split_of_one_class(tmp_path):
   assert not classes.report['test_is_held_out']
 
 
+def test_test_split_of_other_classes_alone(tmp_path):
+  root = _make(tmp_path, (12, 40))
+  for split in ('train', 'test'):
+    _save(root / split / 'other' / '0.png', 999)
+  classes = _load(root, minority_class='few', majority_class='many')
+  assert classes.report['test_is_held_out'] and not classes.missing_from_test
+
+
 @pytest.mark.parametrize('seed', range(20))
 def test_images_of_both_classes_are_not_held_out(seed):
   rng = np.random.default_rng(seed)

@@ -81,7 +81,10 @@ def test_csv(tmp_path):
 def test_home_is_found(tmp_path, monkeypatch):
   _touch(tmp_path, 'mine/train/a/1.png')
   monkeypatch.setenv('HOME', str(tmp_path))
-  assert list_files('~/mine').files[0].path == tmp_path / 'mine/train/a/1.png'
+  image = tmp_path / 'mine/train/a/1.png'
+  assert list_files('~/mine').files[0].path == image
+  (tmp_path / 'all.csv').write_text('path,label\n~/mine/train/a/1.png,a\n')
+  assert list_files(str(tmp_path / 'all.csv')).files[0].path == image
 
 
 @pytest.mark.parametrize(
@@ -91,6 +94,7 @@ def test_home_is_found(tmp_path, monkeypatch):
     ([], ['no folder train', 'none']),
     (['train/1.png'], ['train has no class folders', 'train/CLASS/']),
     (['train/a/1.png', 'test/b.png'], ['test has no images', 'held out']),
+    (['train/a/1.png', 'train/b/1.png', 'Test/a/1.png'], ['Test must be called test']),
     (
       ['train/a/1.png', 'train/b/1.png', 'test/c/1.png', 'test/a/1.png'],
       ['test has test images of c,', 'the classes in training are a, b'],
@@ -117,6 +121,7 @@ def test_folders_with_mistakes(names, parts, tmp_path):
     ),
     ('path,label,split\na.png,x,test\n', ['no rows whose split is train']),
     ('path,label,split\na.png,x\n', ["line 2: split is ''"]),
+    ('path,label,Split\na.png,x,train\n', ['column Split must be called split']),
     ('path,label,label\na.png,x,y\n', ['names the column label twice']),
     ('path,label,split\na.png,x,train\nb.png,y,test\n', ['test images of y,']),
   ],

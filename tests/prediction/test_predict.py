@@ -233,6 +233,29 @@ def test_a_file_that_is_read_is_not_written(run_folder, files, tmp_path):
   assert 'precious' in listed.read_text()
 
 
+def test_nor_is_a_file_of_the_model(run_folder, files, tmp_path):
+  model = run_folder / 'model' / 'model.json'
+  before = model.read_bytes()
+  process = _start(run_folder, tmp_path / 'images', model)
+  _, stderr = process.communicate(timeout=300)
+  assert process.returncode == 1 and 'one of the files to read' in stderr
+  assert model.read_bytes() == before
+
+
+@pytest.mark.parametrize('place', ['images', 'images/why', 'file'])
+def test_pictures_have_a_folder_of_their_own(place, run_folder, files, tmp_path):
+  (tmp_path / 'file').touch()
+  process = _start(
+    run_folder,
+    tmp_path / 'images',
+    tmp_path / 'scores.csv',
+    f'--explain={tmp_path / place}',
+  )
+  _, stderr = process.communicate(timeout=300)
+  assert process.returncode == 1 and stderr.count('\n') == 1 and place in stderr
+  assert not (tmp_path / 'scores.csv').exists()
+
+
 def test_bad_input_is_one_line(run_folder, tmp_path):
   process = _start(run_folder, tmp_path / 'nowhere', tmp_path / 'scores.csv')
   stdout, stderr = process.communicate(timeout=300)

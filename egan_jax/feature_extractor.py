@@ -14,7 +14,7 @@ from tqdm import tqdm
 from egan_jax import backbones, pretrained
 from egan_jax.backbones import graph, preprocessing
 from egan_jax.backbones.trunk import Trunk
-from egan_jax.data.batches import Images, padded_batches
+from egan_jax.data.batches import Images, bound_batch_size, padded_batches
 from egan_jax.errors import UserError
 from egan_jax.float32_products import in_float32
 from egan_jax.models.pooling import pool
@@ -161,16 +161,19 @@ def run(
   Args:
     extractor: of C features.
     images: uint8 `[N, H, W, 3]`, an array or its like on disk.
-    batch_size: images per batch; changes the features by rounding only.
+    batch_size: images per batch, or fewer large ones; changes the features by rounding
+      only.
 
   Returns:
     float32 `[N, C]`.
   """
+  largest = max(trunk.image_size for trunk in extractor.trunks)
+  batch_size = bound_batch_size(min(batch_size, images.shape[0]), largest)
   parts = []
   with tqdm(
     total=images.shape[0], desc='features', unit='image', leave=False, disable=None
   ) as bar:
-    for batch, count in padded_batches(images, min(batch_size, images.shape[0])):
+    for batch, count in padded_batches(images, batch_size):
       parts.append(np.asarray(_run_batch(extractor, batch))[:count])
       bar.update(count)
   return np.concatenate(parts)

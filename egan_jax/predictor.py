@@ -15,7 +15,12 @@ from egan_jax import bundle as model_bundle
 from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.bundle import Bundle
 from egan_jax.data import image_files
-from egan_jax.data.batches import Images, check_images, padded_batches
+from egan_jax.data.batches import (
+  Images,
+  bound_batch_size,
+  check_images,
+  padded_batches,
+)
 from egan_jax.data.labelled_files import NOT_CLASSES
 from egan_jax.errors import UserError
 from egan_jax.evaluation import thresholds
@@ -78,7 +83,7 @@ class Predictor:
       threshold: another cut than the model's own.
       target_specificity: or the share of majority images to be called majority, by
         which to choose one (`thresholds.target_specificity`).
-      batch_size: changes the scores by rounding only.
+      batch_size: fewer of large images; changes the scores by rounding only.
       abstain: or the share of majority images not to be called minority, while the
         model's own threshold keeps promising a sensitivity: no class is named between
         the two cuts (`choose_region`).
@@ -101,7 +106,7 @@ class Predictor:
     else:
       self.region = choose_region(model, abstain)
       self.threshold = self.region.minority
-    self.batch_size = batch_size
+    self.batch_size = bound_batch_size(batch_size, model.image_size)
     self._networks = jax.device_put((model.front, model.scorer))
 
   def scores(self, images: Images | Paths) -> np.ndarray:

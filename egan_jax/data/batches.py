@@ -7,6 +7,8 @@ import numpy as np
 
 from egan_jax.errors import UserError
 
+_MAX_PIXELS = 2**22  # of a batch: 83 images of 224 px
+
 
 class Images(Protocol):
   """What is asked of images: a uint8 array `[N, H, W, 3]` or its like on disk."""
@@ -23,6 +25,11 @@ def check_images(images: Images) -> None:
     raise UserError(
       f'images are {images.dtype} {list(images.shape)}: uint8 [N, H, W, 3] is needed'
     )
+
+
+def bound_batch_size(batch_size: int, image_size: int) -> int:
+  """As many images, or fewer large ones: a network's maps grow with their pixels."""
+  return min(batch_size, max(1, _MAX_PIXELS // image_size**2))
 
 
 def padded_batches(images: Images, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from egan_jax.data.batches import padded_batches
+from egan_jax.data.batches import bound_batch_size, padded_batches
 
 
 class _OnDisk:
@@ -32,3 +32,10 @@ def test_every_image_once_and_one_shape(number):
   assert sum(count for _, count in batches) == len(whole) == number
   np.testing.assert_array_equal(np.array(whole).reshape(images.shape), images)
   assert on_disk.reads == [slice(start, start + 4) for start in range(0, number, 4)]
+
+
+@pytest.mark.parametrize('image_size', [1, 32, 96, 224, 500, 1024, 5000])
+def test_large_images_make_small_batches(image_size):
+  size = bound_batch_size(64, image_size)
+  assert size == 64 or size == 1 or size * image_size**2 <= 2**22
+  assert (size == 64) == (image_size <= 224)

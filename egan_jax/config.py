@@ -1,7 +1,8 @@
 """What a run can be told: every field with its default, and their checks.
 
 The files in `configs/` start from `default()` and change what their experiment
-needs. Below `train.py` nothing knows of configs.
+needs. Below `train.py` no stage of a run knows of configs, but for the page that repeats
+its command.
 """
 
 import math

@@ -81,7 +81,8 @@ def test_batches_have_one_shape_and_the_last_one_is_padded(monkeypatch):
 
   monkeypatch.setattr(feature_extractor, '_run_batch', run)
   images = _images(7)
-  result = feature_extractor.run(None, images, 3)
+  extractor = feature_extractor.make(('SmallConvEncoder',), 'none', 16, 'scale')
+  result = feature_extractor.run(extractor, images, 3)
   assert [batch.shape for batch in seen] == [(3, 16, 16, 3)] * 3
   np.testing.assert_array_equal(seen[-1][0], images[6])
   assert not seen[-1][1:].any()

@@ -5,6 +5,7 @@ and JAX are written as plain lists and numbers.
 """
 
 import contextlib
+import fcntl
 import json
 import math
 import os
@@ -112,6 +113,22 @@ def read_json(path: str | os.PathLike) -> Any:
     return json.loads(Path(path).read_text())
   except (OSError, ValueError) as error:
     raise UserError(f'{path} is damaged ({error}): use another workdir') from error
+
+
+def try_lock(file: IO | int) -> bool:
+  """Locks an open file or folder against other processes, until it is closed.
+
+  Returns:
+    False if one of them has locked it.
+
+  Raises:
+    OSError: the file system has no locks for it.
+  """
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return False
+  return True
 
 
 def append_records(path: str | os.PathLike, records: Iterable[dict]) -> None:

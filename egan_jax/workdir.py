@@ -1,7 +1,6 @@
 """The folder of one run: may it be used, and what stands in it."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -77,23 +76,26 @@ def _check_folder(workdir: Path) -> bool:
 def hold(workdir: Path) -> Iterator[None]:
   """Creates the folder and keeps other processes from running in it meanwhile.
 
+  Some file systems (NFS) lock no folders; there nothing keeps them.
+
   Raises:
     UserError: one does, or it cannot be written to.
   """
-  with contextlib.ExitStack() as held:
-    try:
-      workdir.mkdir(parents=True, exist_ok=True)
-      descriptor = os.open(workdir, os.O_RDONLY)
-      held.callback(os.close, descriptor)
-      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise UserError(
-        f'workdir {workdir}: another run is in it now: wait for its end, or choose'
-        ' another workdir'
-      ) from error
-    except OSError as error:
-      raise UserError(f'workdir {workdir} cannot be written to: {error}') from error
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(workdir, os.O_RDONLY)
+  except OSError as error:
+    raise UserError(f'workdir {workdir} cannot be written to: {error}') from error
+  try:
+    with contextlib.suppress(OSError):
+      if not run_files.try_lock(descriptor):
+        raise UserError(
+          f'workdir {workdir}: another run is in it now: wait for its end, or choose'
+          ' another workdir'
+        )
     yield
+  finally:
+    os.close(descriptor)
 
 
 def begin(workdir: Path, config: Mapping[str, Any], draws: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Which folders a run may use."""
 
+import errno
 import json
 import os
 
@@ -97,6 +98,15 @@ def test_one_run_at_a_time(tmp_path):
         pass
   with workdir.hold(folder):
     assert not any(folder.iterdir())
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+  def refuse(*_):
+    raise OSError(errno.ENOLCK, 'No locks available')
+
+  monkeypatch.setattr(run_files.fcntl, 'flock', refuse)
+  with workdir.hold(tmp_path):
+    pass
 
 
 def test_another_config_came_meanwhile(config, tmp_path):

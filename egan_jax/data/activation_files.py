@@ -18,13 +18,13 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
 import jax
 import numpy as np
 import pooch
 from absl import logging
 
+from egan_jax import run_files
 from egan_jax.errors import UserError
 
 FOLDER_VARIABLE = 'EGAN_ACTIVATIONS_DIR'
@@ -92,7 +92,7 @@ class ActivationFiles:
   def _lock(self, key: str) -> Iterator[None]:
     self._folder.mkdir(parents=True, exist_ok=True)
     with open(self._lock_path(key), 'ab') as file:
-      if not _try_lock(file):
+      if not run_files.try_lock(file):
         logging.warning('another process computes these activations: waiting for it')
         fcntl.flock(file, fcntl.LOCK_EX)
       yield
@@ -105,7 +105,7 @@ class ActivationFiles:
     """Deletes what writers left that died; who can take their lock knows it."""
     for path in self._folder.glob('*.tmp'):
       with open(self._lock_path(path.name), 'ab') as file:
-        if _try_lock(file):
+        if run_files.try_lock(file):
           path.unlink(missing_ok=True)
 
   def _make_room(self, needed: int) -> None:
@@ -240,11 +240,3 @@ def _make_header(shape: jax.ShapeDtypeStruct) -> bytes:
     },
   )
   return header.getvalue()
-
-
-def _try_lock(file: IO) -> bool:
-  try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError:
-    return False
-  return True

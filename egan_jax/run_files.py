@@ -46,12 +46,11 @@ def open_output(
     UserError: it cannot be written.
   """
   _check_file(path)
-  place = os.path.realpath(path)
-  open_place = _open_whole
-  if os.path.exists(place) and not os.path.isfile(place):
-    open_place = open
+  place, open_place = Path(os.path.realpath(path)), _open_whole
+  if os.path.exists(path) and not os.path.isfile(path):
+    place, open_place = path, open
   try:
-    with open_place(Path(place), mode, **options) as file:
+    with open_place(place, mode, **options) as file:
       yield file
   except OSError as error:
     raise UserError(f'cannot write {path}: {error.strerror}') from error

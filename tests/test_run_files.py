@@ -120,6 +120,15 @@ def test_a_file_to_read_is_not_one_to_write(tmp_path):
     run_files.check_output('-', [])
 
 
+def test_a_pipe_without_a_name():
+  """As /dev/stdout is one, in `predict --output=/dev/stdout | head`."""
+  reader, writer = os.pipe()
+  with run_files.open_output(f'/dev/fd/{writer}', 'w') as output:
+    output.write('new')
+  assert os.read(reader, 9) == b'new'
+  os.close(reader), os.close(writer)
+
+
 def test_what_is_no_plain_file_stays_what_it_is(tmp_path):
   pipe, link, file = (tmp_path / name for name in ('pipe', 'link', 'file'))
   os.mkfifo(pipe)

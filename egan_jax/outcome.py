@@ -142,7 +142,7 @@ def reach(
   if chosen := [name for name in names if rivals.get(name).reads == BOUNDARY]:
     candidates |= _decide_heads(chosen, settings, images, draws, cache)
   method = settings.decision.method
-  why = 'it was asked for'
+  why = f'{method} was asked for'
   if method == 'auto':
     method, why = rivals.choose({name: c.decisions for name, c in candidates.items()})
   return Outcome(

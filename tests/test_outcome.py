@@ -138,6 +138,7 @@ def test_one_fold_has_intervals_and_the_prior_that_was_asked_for(tmp_path):
   assert at_prior['precision']['mean'] == pytest.approx(found / (found + alarms))
   assert at_prior['recall']['mean'] == pytest.approx(recall)
   text = tables.run_text(summary)
+  assert 'nearest_class_mean was asked for.' in text
   assert f'({measured["low"]:.3f} to {measured["high"]:.3f})' in text
   assert 'always minority   at prior 0.01' in text
   ending = 'At prior 0.01 the F1 of "always minority" is 0.020.'

@@ -49,9 +49,8 @@ def make_decision(run: FinishedRun) -> dict:
     command = (
       'python -m egan_jax.predict --model=DIR --images=IMAGES --output=scores.csv'
     )
-  why = decision['why'][:1].upper() + decision['why'][1:].rstrip('.')
   return {
-    'why': f'Deploy {name_method(run.method)}. {why}.',
+    'why': f'Deploy {name_method(run.method)}: {decision["why"].rstrip(".")}.',
     'rows': rows,
     'command': command,
   }

@@ -76,7 +76,7 @@ def export(
   if file_format not in FORMATS:
     raise UserError(f'format={file_format!r}: choose one of {", ".join(FORMATS)}')
   output = Path(output)
-  run_files.check_output(output, files.find(model).iterdir())
+  run_files.check_output(output, files.list_all(model))
   bundle = model_bundle.load(model)
   serialize, load = FORMATS[file_format]
   data = serialize(bundle)

@@ -118,7 +118,6 @@ def play(
       states, deciding = layout.split(saved)
     states, deciding, scores = _train(
       settings,
-      networks.image_size,
       folder,
       layout,
       game,
@@ -152,7 +151,6 @@ def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
 
 def _train(
   settings: GameSettings,
-  image_size: int,
   folder: Path,
   layout: Layout,
   game: Game,
@@ -184,7 +182,7 @@ def _train(
         game.minority,
         keys,
         settings.batch_size,
-        fit_chunk(image_size, settings.images_at_once),
+        fit_chunk(game.discriminator.trunk.image_size, settings.images_at_once),
       )
       score = compile_score(layout, states.discriminator, game.test)
       score_fed = compile_score_fed(

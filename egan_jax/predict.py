@@ -159,8 +159,8 @@ def run_command() -> None:
       raise UserError('give --explain or --abstain: a picture explains a class')
     bundle = model_bundle.load(model.value)
     paths, passed_over = image_files.list_images(images.value)
-    of_model = [*Path(model.value).iterdir(), *files.find(model.value).iterdir()]
-    run_files.check_output(output.value, [images.value, *paths, *of_model])
+    read = [images.value, *paths, *files.list_all(model.value)]
+    run_files.check_output(output.value, read)
     if explain.value:
       _check_pictures(explain.value, images.value)
     predictor = Predictor(

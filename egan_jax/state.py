@@ -176,7 +176,9 @@ def count_parameters(network: NetworkState, player: Player) -> dict[str, int]:
 
   Batch-norm statistics count towards the total.
   """
-  labels = _label_parameters(network.params, player)
+  labels = freezing.label_parameters(
+    network.params, player.backbone.layers, player.fine_tune_layers
+  )
   trainable = jax.tree.map(
     lambda label, leaf: leaf.size * (label == freezing.TRAINABLE),
     labels,
@@ -228,12 +230,6 @@ def _optimizer(
     freezing.label_parameters, layers=layers, fine_tune_layers=fine_tune_layers
   )
   return freezing.optimizer(learning_rate, label)
-
-
-def _label_parameters(params: Any, player: Player) -> Any:
-  return freezing.label_parameters(
-    params, player.backbone.layers, player.fine_tune_layers
-  )
 
 
 def of_layers(variables: Variables, layers: tuple[graph.Layer, ...]) -> dict:

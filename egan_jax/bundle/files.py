@@ -93,6 +93,15 @@ def write(
       shutil.rmtree(leftover, ignore_errors=True)
 
 
+def list_all(folder: str | os.PathLike) -> list[Path]:
+  """What is in the folder of a model and, given a run's workdir, in that.
+
+  Raises:
+    UserError: there is no model.
+  """
+  return [*find(folder).iterdir(), *Path(folder).iterdir()]
+
+
 def find(folder: str | os.PathLike) -> Path:
   """The folder of a model, given that or the workdir of the run that made it.
 

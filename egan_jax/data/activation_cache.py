@@ -20,7 +20,7 @@ from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.backbones.trunk import Trunk
 from egan_jax.data.activation_files import ActivationFiles, Shapes, count_bytes
 from egan_jax.data.available_memory import available_memory
-from egan_jax.data.batches import Images, padded_batches
+from egan_jax.data.batches import Images, bound_batch_size, padded_batches
 from egan_jax.errors import UserError
 from egan_jax.float32_products import in_float32
 
@@ -118,8 +118,7 @@ def make_key(trunk: Trunk, images: Images) -> str:
 
 
 def _batch_shape(trunk: Trunk, images: Images) -> jax.ShapeDtypeStruct:
-  batch_size = _MAX_BATCH_PIXELS // trunk.image_size**2
-  batch_size = min(max(batch_size, 1), _MAX_BATCH_SIZE)
+  batch_size = bound_batch_size(_MAX_BATCH_SIZE, trunk.image_size, _MAX_BATCH_PIXELS)
   return jax.ShapeDtypeStruct((batch_size, *images.shape[1:]), images.dtype)
 
 

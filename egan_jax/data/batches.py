@@ -7,7 +7,7 @@ import numpy as np
 
 from egan_jax.errors import UserError
 
-_MAX_PIXELS = 2**22  # of a batch: 83 images of 224 px
+_MAX_PIXELS = 2**22  # 83 images of 224 px
 
 
 class Images(Protocol):
@@ -27,9 +27,11 @@ def check_images(images: Images) -> None:
     )
 
 
-def bound_batch_size(batch_size: int, image_size: int) -> int:
+def bound_batch_size(
+  batch_size: int, image_size: int, max_pixels: int = _MAX_PIXELS
+) -> int:
   """As many images, or fewer large ones: a network's maps grow with their pixels."""
-  return min(batch_size, max(1, _MAX_PIXELS // image_size**2))
+  return min(batch_size, max(1, max_pixels // image_size**2))
 
 
 def padded_batches(images: Images, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -144,7 +144,11 @@ def reach(
   method = settings.decision.method
   why = f'{method} was asked for'
   if method == 'auto':
-    method, why = rivals.choose({name: c.decisions for name, c in candidates.items()})
+    # By the draw whose model is kept: more than one user would have is in all of them.
+    of_first = {name: candidate.decisions[0] for name, candidate in candidates.items()}
+    method, why = rivals.choose(of_first)
+    if len(draws.minority) > 1:
+      why += f'. That is of the first of {len(draws.minority)} draws, whose model is kept'
   return Outcome(
     method=method,
     why=why,

@@ -2,8 +2,8 @@
 
 table = rivals.compare(majority, minority, test, test_is_minority, training)
 scorer = rivals.get('mahalanobis').fit(majority_features, minority_features)
-decisions = rivals.decide(rivals.get('mahalanobis'), majority, minority, seeds)
-name, why = rivals.choose({'mahalanobis': decisions, 'plda_knn': others})
+(decision,) = rivals.decide(rivals.get('plda_knn'), majority, minority[None], [seed])
+name, why = rivals.choose({'plda_knn': decision, 'fusion': another})
 """
 
 from egan_jax.evaluation.threshold_rule import (

@@ -1,11 +1,12 @@
 """Which method to deploy, from what training images alone can show."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from egan_jax.errors import UserError
+from egan_jax.rivals import registry
 from egan_jax.rivals.decision import Decision
 
 PREFERRED = 'fusion'
@@ -35,14 +36,15 @@ class _Measurement:
     return (self.balanced_accuracy + self.auroc) / 2
 
 
-def choose(decisions: Mapping[str, Decision | Sequence[Decision]]) -> tuple[str, str]:
+def choose(decisions: Mapping[str, Decision]) -> tuple[str, str]:
   """The method to deploy, by scores of training images left out of the fits.
 
   Each method is measured by the mean of its AUROC and its balanced accuracy at its
-  threshold, of left-out minority against held-out majority scores, over all draws.
-  'fusion' is chosen unless another is better by more than the standard error of
-  the difference; if it is not there, the best is. Where no majority image can be held
-  out, 'plda' is chosen.
+  threshold, of left-out minority against held-out majority scores. 'fusion' is chosen
+  unless another is better by more than the standard error of the difference; if it is
+  not there, the first. At the threshold 0 'plda' takes its place, and only methods are
+  compared whose 0 means something. Nothing is compared where the minority images left
+  out promise a sensitivity: a choice by them would favour cuts that flatter.
 
   The error is that of a mean of differences between two methods on the same
   minority images, with one more image on which one is perfect and the other wrong,
@@ -51,8 +53,8 @@ def choose(decisions: Mapping[str, Decision | Sequence[Decision]]) -> tuple[str,
   are no certainty. The majority images add what they vary by (DeLong et al. 1988).
 
   Args:
-    decisions: of each method, in the order of preference among equals; of one draw
-      or all, the same for all methods.
+    decisions: of each method, in the order of preference among equals, all of one
+      draw: others would count images again, or images that this one does not have.
 
   Returns:
     The name, and a sentence that says why.
@@ -62,17 +64,23 @@ def choose(decisions: Mapping[str, Decision | Sequence[Decision]]) -> tuple[str,
   """
   if not decisions:
     raise UserError('there is no method to choose from')
-  measured = {}
-  for name, of_method in decisions.items():
-    draws = [of_method] if isinstance(of_method, Decision) else of_method
-    if all(d.held_out_scores is not None and _count(d) for d in draws):
-      measured[name] = _measure(draws)
   preferred = PREFERRED if PREFERRED in decisions else next(iter(decisions))
+  at_zero = decisions[preferred].threshold.rule == 'zero'
+  if at_zero and PREFERRED_AT_ZERO in decisions:
+    preferred = PREFERRED_AT_ZERO
+  if decisions[preferred].threshold.rule == 'target_sensitivity':
+    return preferred, (
+      f'{preferred} is deployed as the default: the minority images that promise a'
+      ' sensitivity cannot choose the method as well'
+    )
+  measured = {
+    name: _measure(decision)
+    for name, decision in decisions.items()
+    if decision.held_out_scores is not None
+    and decision.left_out_scores is not None
+    and (not at_zero or registry.get(name).decides_at_zero)
+  }
   if preferred not in measured:
-    first = decisions[preferred]
-    first = first if isinstance(first, Decision) else first[0]
-    if first.threshold.rule == 'zero' and PREFERRED_AT_ZERO in decisions:
-      preferred = PREFERRED_AT_ZERO
     return preferred, (
       f'{preferred} is deployed as the default: the training images are too few to'
       ' leave any out of its fits, so nothing can be measured; a single minority image'
@@ -103,18 +111,7 @@ def choose(decisions: Mapping[str, Decision | Sequence[Decision]]) -> tuple[str,
   )
 
 
-def _measure(draws: Sequence[Decision]) -> _Measurement:
-  """The mean over the draws; a majority image contributes once."""
-  parts = [_measure_draw(draw) for draw in draws]
-  return _Measurement(
-    np.concatenate([part.of_minority for part in parts]),
-    np.mean([part.of_majority for part in parts], axis=0),
-    float(np.mean([part.balanced_accuracy for part in parts])),
-    float(np.mean([part.auroc for part in parts])),
-  )
-
-
-def _measure_draw(decision: Decision) -> _Measurement:
+def _measure(decision: Decision) -> _Measurement:
   majority, minority = decision.held_out_scores, decision.left_out_scores
   # How much of the other class is on the right side of each image.
   wins = (minority[:, None] < majority) + 0.5 * (minority[:, None] == majority)
@@ -140,10 +137,6 @@ def _compare(one: _Measurement, other: _Measurement) -> tuple[float, float]:
     for part in (one.of_majority, other.of_majority):
       variance += part.var() / len(part)
   return float(gains.mean()), float(np.sqrt(variance))
-
-
-def _count(decision: Decision) -> int:
-  return 0 if decision.left_out_scores is None else len(decision.left_out_scores)
 
 
 def _describe(measurement: _Measurement) -> str:

@@ -40,7 +40,8 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
   The sign of `decision_function` is scikit-learn's: positive for `classes_[1]`,
   whichever of the two is the minority. The package's own score, of
   `decision_.scorer`, is positive or high for the majority and cut at
-  `decision_.threshold`; the decision function is its distance from that cut.
+  `decision_.threshold`; the decision function is its distance from that cut, or
+  where that is infinite, as all are called the same, what has its sign and ranks alike.
 
   Attributes:
     classes_: `[2]`, the labels, sorted.
@@ -160,7 +161,11 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
       ValueError: X is not what `fit` was given.
     """
     scores, cut = self._score(X), self.decision_.threshold.value
-    if self.minority_label_ == self.classes_[1]:
+    is_second = self.minority_label_ == self.classes_[1]
+    if np.isinf(cut):
+      for_minority = np.sign(cut) * _make_positive(-np.sign(cut) * scores)
+      return for_minority if is_second else -for_minority
+    if is_second:
       return cut - scores
     # A score on the cut means majority, and so must be above 0 here.
     return scores - np.nextafter(cut, -np.inf)
@@ -204,6 +209,8 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
       scores = scores[: len(X)]
     else:
       scores = Predictor(self.bundle_).scores(fitting.to_images(X))
+    if not np.isfinite(scores).all():
+      raise UserError('scores are not finite: X is too large or small for float32')
     return np.asarray(scores, np.float64)
 
   def _check_training(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -293,6 +300,11 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
       held_out_folds=decision.num_folds,
     )
     return bundle, decision
+
+
+def _make_positive(values: np.ndarray) -> np.ndarray:
+  """Above 0, in the same order."""
+  return np.where(values > 0, 1 + values, 1 / (1 - np.minimum(values, 0)))
 
 
 def _drop_copies(rows: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ def describe(
   Args:
     outcome: what the run came to.
     is_minority: bool `[T]`, of the test images.
-    oracle: whether test labels chose the last epoch.
+    oracle: whether test labels chose the last epoch of games.
     prior: share of the minority where decisions are made.
 
   Returns:
@@ -41,7 +41,9 @@ def describe(
   decisions = outcome.chosen.decisions
   notes = sorted({note for decision in decisions for note in decision.notes})
   return {
-    'label': protocols.ORACLE_STOP_LABEL if oracle else DECISION_LABEL,
+    'label': protocols.ORACLE_STOP_LABEL
+    if oracle and outcome.method == 'egan'
+    else DECISION_LABEL,
     'method': outcome.method,
     'backbones': list(outcome.chosen.backbones),
     'why': outcome.why,
@@ -127,13 +129,15 @@ def _evaluate(
   return summary
 
 
-def describe_candidates(outcome: Outcome, is_minority: np.ndarray) -> list[dict]:
-  """A row for each method there was a choice of."""
+def describe_candidates(
+  outcome: Outcome, is_minority: np.ndarray, oracle: bool = False
+) -> list[dict]:
+  """A row for each method there was a choice of; arguments as of `describe`."""
   if len(outcome.candidates) == 1:
     return []
   return [
     {
-      'rival': name,
+      'rival': 'egan (oracle)' if oracle and name == 'egan' else name,
       'chosen': name == outcome.method,
       'threshold_rule': candidate.decisions[0].threshold.rule,
       'metrics': _evaluate(candidate, is_minority),

@@ -148,7 +148,9 @@ def reach(
     of_first = {name: candidate.decisions[0] for name, candidate in candidates.items()}
     method, why = rivals.choose(of_first)
     if len(draws.minority) > 1:
-      why += f'. That is of the first of {len(draws.minority)} draws, whose model is kept'
+      why += (
+        f'. That is of the first of {len(draws.minority)} draws, whose model is kept'
+      )
   return Outcome(
     method=method,
     why=why,

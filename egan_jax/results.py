@@ -79,6 +79,7 @@ def _summarise(
   settings: Settings, images: TwoClasses, outcome: Outcome, played: Played | None
 ) -> dict:
   """What every method has to say."""
+  oracle = settings.game.stop_at_nash
   summary = {
     'classes': {'minority': images.minority_class, 'majority': images.majority_class},
     'data': images.report,
@@ -86,10 +87,12 @@ def _summarise(
     'decision': decision_results.describe(
       outcome,
       images.test_is_minority,
-      oracle=settings.game.stop_at_nash and outcome.method == 'egan',
+      oracle,
       prior=settings.decision.rule.prior,
     ),
-    'rivals': decision_results.describe_candidates(outcome, images.test_is_minority),
+    'rivals': decision_results.describe_candidates(
+      outcome, images.test_is_minority, oracle
+    ),
     'seconds': outcome.seconds,
     'environment': describe_environment(),
   }

@@ -1,5 +1,6 @@
 """The scikit-learn classifier: scikit-learn's own checks, and what images add."""
 
+import dataclasses
 import pickle
 from types import SimpleNamespace
 
@@ -116,6 +117,29 @@ def test_sign(method, minority_first):
   assert below[is_minority].all()
   expected = np.abs(scores - classifier.decision_.threshold.value)
   np.testing.assert_allclose(np.abs(distances), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('minority', [0, 1])
+@pytest.mark.parametrize('cut', [np.inf, -np.inf])
+def test_an_infinite_cut_leaves_the_ranking(cut, minority):
+  X, is_minority = _features()
+  y = is_minority if minority else ~is_minority
+  classifier = EGANClassifier('nearest_class_mean', minority_label=minority).fit(X, y)
+  threshold = dataclasses.replace(classifier.decision_.threshold, value=cut)
+  classifier.decision_ = dataclasses.replace(classifier.decision_, threshold=threshold)
+  distances = classifier.decision_function(X)
+  assert np.isfinite(distances).all()
+  assert set(classifier.predict(X)) == {minority if cut > 0 else 1 - minority}
+  scores = classifier.decision_.scorer.scores(X)
+  order = np.argsort(distances if minority else -distances)
+  assert (np.diff(scores[order]) <= 0).all() and len(np.unique(distances)) > 10
+
+
+def test_scores_that_are_not_finite_are_no_class():
+  X, is_minority = _features()
+  classifier = EGANClassifier('class_mean_and_knn').fit(X, is_minority)
+  with pytest.raises(UserError, match='not finite'):
+    classifier.predict(np.full_like(X, -3e38))
 
 
 @pytest.mark.parametrize('minority', [0, 1])

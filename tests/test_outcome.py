@@ -192,6 +192,7 @@ def test_auto_reads_no_test_label(tmp_path, monkeypatch):
   text = tables.run_text(summary)
   assert max(map(len, text.splitlines())) <= 80
   assert summary['decision']['why'].split()[0] in text
+  assert 'of the first of 2 draws' in summary['decision']['why']
 
 
 def test_game_reads_no_test_label(game, tmp_path, monkeypatch):
@@ -291,6 +292,15 @@ def test_a_prior_unlike_the_test_sets_is_shown(share, prior, shown):
   reached = _reach(rng.normal(size=200), rng.normal(-4.0 * is_minority))
   at_prior = decision_results.describe(reached, is_minority, prior=prior)
   assert (at_prior['metrics_at_prior'] is not None) == shown
+
+
+def test_a_game_that_test_labels_stopped_is_an_oracle_among_candidates():
+  reached = _reach(np.arange(50.0), np.arange(20.0))
+  (candidate,) = reached.candidates.values()
+  reached = dataclasses.replace(reached, candidates={'egan': candidate, 'b': candidate})
+  for oracle, name in ((False, 'egan'), (True, 'egan (oracle)')):
+    rows = decision_results.describe_candidates(reached, np.arange(20) < 5, oracle)
+    assert [row['rival'] for row in rows] == [name, 'b']
 
 
 @pytest.mark.parametrize(('shift', 'broken'), [(0.0, False), (-2.0, True)])

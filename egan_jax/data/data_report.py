@@ -14,6 +14,7 @@ from egan_jax.errors import UserError
 # Kinds of duplicates and what they mean.
 DUPLICATES = {
   'within_train': 'identical in training, used once',
+  'within_test': 'identical in test, each counted',
   'across_classes': 'identical under both labels',
   'across_train_and_test': 'identical in train and test (leaks)',
 }
@@ -65,7 +66,7 @@ def make(
     'counts': images by split ('train', 'test') and class, without copies; 'ratio':
     training images of the majority per one of the minority, None without one; 'width'
     and 'height': 'min', 'median' and 'max' in pixels; 'modes': files by Pillow's mode;
-    'duplicates': files of identical pixels, 'within_train' (copies in one class),
+    'duplicates': files of identical pixels, 'within_train' and 'within_test' (copies in one class),
     'across_classes' and 'across_train_and_test' (leaks), each with the number of
     'groups', the number of 'images' in them, and 'examples' of names; 'unreadable': a
     list of 'path' and 'reason'; 'ignored' as given.
@@ -111,14 +112,20 @@ def _find_duplicates(records: Iterable[Record]) -> dict[str, Any]:
   for record in records:
     by_pixels[record.facts.sha256].append(record)
   groups = [group for group in by_pixels.values() if len(group) > 1]
-  within_train = []
+  within_train, within_test = [], []
   for group in groups:
     alike = collections.defaultdict(list)
     for record in group:
       alike[record.label, record.split].append(record)
     within_train += [same for same in alike.values() if any(r.is_copy for r in same)]
+    within_test += [
+      same
+      for (_, split), same in alike.items()
+      if split == 'test' and sum(not r.is_copy for r in same) > 1
+    ]
   return {
     'within_train': _describe_groups(within_train),
+    'within_test': _describe_groups(within_test),
     'across_classes': _describe_groups(
       [group for group in groups if len({r.label for r in group}) > 1]
     ),

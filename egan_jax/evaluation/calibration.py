@@ -45,8 +45,8 @@ class Calibration:
     scores = np.asarray(scores, np.float64)
     return expit(self.intercept + self.slope * scores + logit(prior))
 
-  def score_of(self, probability: float, prior: float) -> float:
-    """The score below which P(minority) exceeds `probability`, in (0, 1).
+  def score_of(self, log_odds: float, prior: float) -> float:
+    """The score below which log P(minority) / P(majority) exceeds `log_odds`.
 
     Infinite where no score decides: with a slope of 0, P is the prior for all.
 
@@ -54,7 +54,7 @@ class Calibration:
       UserError: the prior is not in (0, 1).
     """
     check_share('prior', prior)
-    missing = logit(probability) - logit(prior) - self.intercept
+    missing = log_odds - logit(prior) - self.intercept
     if self.slope == 0:
       return np.inf if missing < 0 else -np.inf
     return float(missing / self.slope)

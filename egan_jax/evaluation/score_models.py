@@ -62,7 +62,7 @@ def from_left_out(
     majority_scores: `[m]` of majority images, likewise.
 
   Raises:
-    UserError: there are fewer than five minority scores.
+    UserError: there are fewer than five minority scores, or all scores are alike.
     ValueError: scores are not finite.
   """
   scores = check_held_out_scores('minority', minority_scores).astype(np.float64)
@@ -73,6 +73,8 @@ def from_left_out(
       f'{n} left-out minority scores are too few to model how such scores are spread;'
       f' it takes {FEWEST_SCORES} minority images'
     )
+  if np.ptp(np.concatenate([scores, majority])) == 0:
+    raise UserError('all left-out and held-out scores are alike: no cut parts them')
   degrees = _PRIOR_DEGREES + n - 1
   squares = np.sum((scores - scores.mean()) ** 2)
   variance = (_PRIOR_DEGREES * majority.var() + squares) / degrees * (1 + 1 / n)

@@ -13,6 +13,7 @@ from fractions import Fraction
 
 import numpy as np
 from scipy import stats
+from scipy.special import expit
 
 from egan_jax.errors import UserError
 from egan_jax.evaluation.calibration import Calibration
@@ -228,14 +229,14 @@ def minimum_cost(
   """
   check_cost('cost_false_negative', cost_false_negative)
   check_cost('cost_false_positive', cost_false_positive)
-  # The ratio first: the sum of two large costs could overflow.
-  probability = 1 / (1 + cost_false_negative / cost_false_positive)
+  # Of extreme costs the probability rounds to 0 or 1.
+  log_odds = math.log(cost_false_positive) - math.log(cost_false_negative)
   return Threshold(
-    calibration.score_of(probability, prior),
+    calibration.score_of(log_odds, prior),
     'minimum_cost',
     f'the lowest expected cost at a prior of {prior} and costs of'
     f' {cost_false_negative} to {cost_false_positive}, calling minority where'
-    f' P(minority) > {probability:.4g}, as far as P(minority) is right'
+    f' P(minority) > {expit(log_odds):.4g}, as far as P(minority) is right'
     f' ({calibration.promise})',
   )
 

@@ -29,11 +29,10 @@ def find(
   """
   scores, is_minority = np.asarray(scores), np.asarray(is_minority, bool)
   wrong = (scores < threshold) != is_minority
-  by_confidence = np.argsort(-np.abs(scores - threshold), kind='stable')
-  missed, false_alarms = (
-    [i for i in by_confidence if wrong[i] and is_minority[i] == kind]
-    for kind in (True, False)
-  )
+  # By the scores and not their distance from a threshold, which may be infinite.
+  from_lowest = np.argsort(scores, kind='stable')
+  missed = [i for i in from_lowest[::-1] if wrong[i] and is_minority[i]]
+  false_alarms = [i for i in from_lowest if wrong[i] and not is_minority[i]]
   of_missed = min(len(missed), max(limit - limit // 2, limit - len(false_alarms)))
   chosen = missed[:of_missed] + false_alarms[: limit - of_missed]
   return [

@@ -8,7 +8,7 @@ from egan_jax.evaluation.metrics import (
   constant_predictor_floor,
 )
 from egan_jax.reporting.finished_run import FinishedRun, name_metric, order_metrics
-from egan_jax.reporting.tables import name_decision, name_honest
+from egan_jax.reporting.tables import is_honest_column, name_decision, name_honest
 
 _TILES = ('f1', 'balanced_accuracy', 'auroc')
 
@@ -72,9 +72,8 @@ def read_protocols(run: FinishedRun) -> dict[str, dict]:
 def make_columns(run: FinishedRun) -> list[dict]:
   """Those of `read_protocols` with their `name`, none of them there twice."""
   columns = read_protocols(run)
-  # At the paper's threshold the decision is the honest column.
   decision = run.summary['decision']
-  if 'protocols' in run.summary and decision['threshold_rule'] == 'zero':
+  if 'protocols' in run.summary and is_honest_column(decision):
     columns.pop(name_decision(decision), None)
   return [{'name': name, **column} for name, column in columns.items()]
 
@@ -103,7 +102,7 @@ def make_results(run: FinishedRun) -> dict | None:
     'one fold' if counts.folds == 1 else f'mean ± spread over {counts.folds} folds'
   )
   if 'low' in columns[0]['metrics']['recall']:
-    folds += ', in brackets 95% intervals over test images'
+    folds += ', in brackets 95% intervals over test images, where those are enough'
   return {
     'caption': f'{folds}; {run.class_names[0]} is the positive class',
     'columns': [

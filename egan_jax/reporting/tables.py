@@ -20,9 +20,14 @@ def run_text(summary: dict) -> str:
   At the threshold 0 a game's decision is the table's honest column.
   """
   parts = [result_table(summary)] if 'protocols' in summary else []
-  if not parts or summary['decision']['threshold_rule'] != 'zero':
+  if not parts or not is_honest_column(summary['decision']):
     parts.append(decision_text(summary))
   return '\n\n'.join(parts)
+
+
+def is_honest_column(decision: dict) -> bool:
+  """Whether a game's decision is at the threshold of its honest column."""
+  return decision['method'] == 'egan' and decision['threshold_rule'] == 'zero'
 
 
 def result_table(summary: dict) -> str:
@@ -66,7 +71,7 @@ def decision_text(summary: dict) -> str:
     rows.append([name_metric(name), *(show(name) for show in columns.values())])
   label = f'{decision["label"]}.'
   if 'low' in decision['metrics']['recall']:
-    label += ' In brackets 95% intervals over test images.'
+    label += ' In brackets 95% intervals over test images, where those are enough.'
   if decision.get('metrics_at_prior'):
     prior = decision['prior']
     floor = constant_predictor_floor(1, 1, prior)['f1']

@@ -52,7 +52,14 @@ def fit_crosswise(
   if num_folds < 2:
     missing = 'a single majority image leaves none to choose a threshold on'
     return Fit(scorers, known, None, missing=missing)
-  scores = out_of_fold_scores(rival, majority, minority, seeds, num_folds, split_seed)
+  folds = rival, majority, minority, seeds, num_folds, split_seed
+  scores, notes = out_of_fold_scores(*folds)
+  if notes != {scorer.note for scorer in scorers}:
+    missing = (
+      f'{len(majority)} majority images are too few to leave some out: fits without'
+      f' them score in other units ({"; ".join(filter(None, notes))})'
+    )
+    return Fit(scorers, known, None, missing=missing)
   return Fit(scorers, known, scores, num_folds)
 
 
@@ -119,7 +126,7 @@ def out_of_fold_scores(
   seeds: Sequence[int],
   num_folds: int,
   split_seed: int,
-) -> np.ndarray:
+) -> tuple[np.ndarray, set[str]]:
   """Scores `[D, M]` of majority images, each by a fit without the fold it is in.
 
   For methods that are fitted quickly. Each fold takes a fit per draw, or one for all
@@ -132,17 +139,22 @@ def out_of_fold_scores(
     seeds: of each draw's fits, `[D]`.
     num_folds: how many, from 2 to M.
     split_seed: of the folds, the same for all draws.
+
+  Returns:
+    The scores, and the notes of the fits that made them.
   """
   scores = np.empty((len(seeds), len(majority)), np.float32)
+  notes = set()
   folds = KFold(num_folds, shuffle=True, random_state=split_seed)
   for fitted, kept in folds.split(majority):
     fits = rival.fit_draws(rival.measure(majority[fitted]), minority, seeds)
+    notes |= {fit.note for fit in fits}
     for draw, scorer in enumerate(fits):
       if draw and scorer is fits[0]:
         scores[draw, kept] = scores[0, kept]
       else:
         scores[draw, kept] = rival.score(scorer, majority[kept])
-  return scores
+  return scores, notes
 
 
 def left_out_scores(

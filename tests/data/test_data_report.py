@@ -50,6 +50,7 @@ def test_every_number():
     'modes': {'RGB': 8, 'L': 1},
     'duplicates': {
       'within_train': {'groups': 1, 'images': 2, 'examples': [['c', 'd']]},
+      'within_test': {'groups': 1, 'images': 2, 'examples': [['h', 'i']]},
       'across_classes': {'groups': 1, 'images': 2, 'examples': [['a', 'b']]},
       'across_train_and_test': {'groups': 1, 'images': 2, 'examples': [['e', 'f']]},
     },

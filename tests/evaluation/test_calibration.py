@@ -144,7 +144,7 @@ def test_separated_classes_have_a_finite_slope_in_any_unit(num_minority):
 def test_score_of_inverts_probabilities():
   fitted = calibration.fit(*_draw(np.random.default_rng(3), 2, 10, 100))
   for probability in (0.01, 0.5, 0.9):
-    score = fitted.score_of(probability, prior=0.2)
+    score = fitted.score_of(logit(probability), prior=0.2)
     assert fitted.probabilities([score], 0.2) == pytest.approx(probability)
     below, above = fitted.probabilities([score - 0.1, score + 0.1], 0.2)
     assert above < probability < below
@@ -175,4 +175,4 @@ def test_refuses_what_it_cannot_do():
     with pytest.raises(UserError, match='prior='):
       fitted.probabilities([0.0], prior)
     with pytest.raises(UserError, match='prior='):
-      fitted.score_of(0.5, prior)
+      fitted.score_of(0.0, prior)

@@ -6,7 +6,11 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from egan_jax.evaluation import metrics
-from egan_jax.evaluation.intervals import over_draws, over_test_images
+from egan_jax.evaluation.intervals import (
+  _evaluate_rates,
+  over_draws,
+  over_test_images,
+)
 
 
 def _draw(seed, num_minority=60, num_majority=90):
@@ -79,7 +83,45 @@ def test_no_error_on_few_images_is_not_certainty():
   assert intervals['recall']['low'] == pytest.approx(0.025 ** (1 / 10))
   assert intervals['specificity']['low'] == pytest.approx(0.025 ** (1 / 20))
   assert intervals['recall']['high'] == 1
-  assert intervals['f1'] == {'value': 1}  # what a bootstrap says of it is nothing
+  f1 = intervals['f1']
+  assert f1['low'] < 0.95 and f1['high'] == f1['value'] == 1
+  assert intervals['auroc'] == {'value': 1}  # what a bootstrap says of it is nothing
+
+
+@pytest.mark.parametrize('num_minority', [1, 3, 10])
+def test_intervals_of_few_images_hold_the_truth_as_often_as_they_say(num_minority):
+  threshold, prior = -1.645, 0.1
+  recall, specificity = stats.norm.cdf(threshold + 3), stats.norm.sf(threshold)
+  found, alarms = prior * recall, (1 - prior) * (1 - specificity)
+  truth = {
+    'balanced_accuracy': (recall + specificity) / 2,
+    'precision': found / (found + alarms),
+    'f1': 2 * found / (found + alarms + prior),
+    'accuracy': found + (1 - prior) * specificity,
+  }
+  rng = np.random.default_rng(num_minority)
+  is_minority = np.arange(num_minority + 200) < num_minority
+  held = []
+  for _ in range(150):
+    scores = rng.normal(size=len(is_minority)) - 3 * is_minority
+    intervals = over_test_images(scores, is_minority, threshold, prior)
+    held.append(
+      [
+        intervals[k]['low'] <= value <= intervals[k]['high']
+        for k, value in truth.items()
+      ]
+    )
+    assert set(intervals['auroc']) == {'value'}  # too few to resample
+  assert (np.mean(held, axis=0) > 0.9).all()
+
+
+@pytest.mark.parametrize('prior', [None, 0.02])
+def test_metrics_of_rates_are_those_of_scores(prior):
+  scores, is_minority = _draw(3)
+  values = metrics.evaluate_scores(scores, is_minority, 0.1, prior)
+  share = is_minority.mean() if prior is None else prior
+  of_rates = _evaluate_rates(values['recall'], values['specificity'], share)
+  assert of_rates == pytest.approx({name: values[name] for name in of_rates})
 
 
 def test_narrower_with_more_images_and_less_confidence():

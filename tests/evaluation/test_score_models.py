@@ -52,9 +52,14 @@ def test_predictions_come_true_where_the_variance_is_as_the_prior_has_it(n):
   assert stats.kstest(below, stats.uniform.cdf).pvalue > 1e-3
 
 
-def test_scores_all_alike_are_no_error():
-  model = score_models.from_left_out([0.0] * 5, [0.0, 0.0, 0.0])
-  assert model.share_below([-1.0, 1.0]).tolist() == pytest.approx([0, 1])
+def test_scores_alike_within_a_class_are_no_error():
+  model = score_models.from_left_out([-1.0] * 5, [0.0, 0.0, 0.0])
+  assert model.share_below([-2.0, 0.0]).tolist() == pytest.approx([0, 1])
+
+
+def test_scores_all_alike_are_refused():
+  with pytest.raises(UserError, match='are alike: no cut parts them'):
+    score_models.from_left_out([0.5] * 5, [0.5, 0.5, 0.5])
 
 
 def test_few_scores_are_refused():

@@ -21,3 +21,14 @@ def test_mistakes_are_the_farthest_wrong_ones():
       assert len(chosen) >= min(len(those), limit // 2)
     assert all(m['image'].item() == m['name'] for m in found)
     assert all(m['score'] == scores[m['name']] for m in found)
+
+
+def test_of_an_infinite_threshold_the_extreme_scores_are_the_surest():
+  scores = np.array([3.0, -1.0, 2.0, -5.0])
+  images = np.zeros((4, 1, 1, 3), np.uint8)
+  for threshold, is_minority, expected in [
+    (np.inf, np.zeros(4, bool), [3, 1]),
+    (-np.inf, np.ones(4, bool), [0, 2]),
+  ]:
+    found = mistakes.find(scores, is_minority, threshold, images, range(4), limit=2)
+    assert [mistake['name'] for mistake in found] == expected

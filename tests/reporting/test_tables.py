@@ -4,7 +4,7 @@ import pytest
 
 from egan_jax.evaluation.metrics import METRICS, constant_predictor_floor
 from egan_jax.evaluation.protocols import honest_protocol, paper_protocol
-from egan_jax.reporting.tables import decision_text, result_table, to_markdown
+from egan_jax.reporting.tables import decision_text, result_table, run_text, to_markdown
 
 
 def make_summary(curves, **kwargs):
@@ -63,6 +63,15 @@ def test_a_threshold_below_all_scores_is_not_one_above_them():
   classes = {'minority': 'a', 'majority': 'b'}
   text = decision_text({'decision': decision, 'classes': classes})
   assert 'Score below -infinity (first of 2 folds) means a' in ' '.join(text.split())
+
+
+@pytest.mark.parametrize('method, shown', [('egan', False), ('plda', True)])
+def test_at_zero_the_honest_column_is_the_decision_of_a_game_only(method, shown):
+  decision = {'method': method, 'why': 'x', 'threshold_rule': 'zero', 'promise': 'none'}
+  decision |= {'thresholds': [0.0], 'notes': [], 'metrics': None}
+  classes = {'minority': 'a', 'majority': 'b'}
+  summary = make_summary([[0.5]]) | {'decision': decision, 'classes': classes}
+  assert ('Score below' in run_text(summary)) == shown
 
 
 def test_markdown_is_a_table_of_equal_rows():

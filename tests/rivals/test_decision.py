@@ -70,6 +70,22 @@ def test_each_majority_image_is_scored_by_a_fit_without_it(looks_at_minority, nu
     assert 'expected, not guaranteed' in decision.threshold.promise
 
 
+@pytest.mark.parametrize('name, number', [('plda', 2), ('mahalanobis', 3)])
+def test_fits_in_other_units_choose_no_threshold(blobs, name, number):
+  """A fit without one of so few has no spread to measure distances in."""
+  majority, minority, _ = blobs
+  rule = ThresholdRule('target_specificity', 0.5)
+  (decision,) = decide(
+    rivals.get(name), majority[:number], minority[None], (0,), rule=rule
+  )
+  assert decision.threshold.rule == 'zero' and decision.held_out_scores is None
+  assert 'score in other units' in decision.threshold.promise
+  (decision,) = decide(
+    rivals.get(name), majority[: number + 1], minority[None], (0,), rule=rule
+  )
+  assert decision.threshold.rule == 'target_specificity'
+
+
 def test_the_split_seed_decides_about_the_folds(blobs):
   majority, minority, _ = blobs
   rival = rivals.get('mahalanobis')

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable
 
@@ -37,6 +38,16 @@ def parse_flags(arguments: list[str]) -> list[str]:
     return flags.FLAGS(arguments)
   except flags.Error as error:
     raise UserError(str(error).splitlines()[0]) from error
+
+
+def _deliver_interrupt(unraisable: 'sys.UnraisableHookArgs') -> None:
+  """Sends an interrupt again that came where Python drops it, as in JAX's collector."""
+  if unraisable.exc_type is not KeyboardInterrupt:
+    sys.__unraisablehook__(unraisable)
+    return
+  again = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+  again.daemon = True
+  again.start()
 
 
 def run(
@@ -74,10 +85,12 @@ def run(
     else:
       main()
 
+  sys.unraisablehook = _deliver_interrupt
   try:
     app.run(check_and_run, flags_parser=parse_flags)
   except UserError as error:
-    sys.exit(f'error: {error}')
+    # File names may hold line breaks.
+    sys.exit(f'error: {" ".join(str(error).splitlines())}')
   except KeyboardInterrupt:
     print('\ninterrupted', file=sys.stderr)
     sys.exit(128 + signal.SIGINT)

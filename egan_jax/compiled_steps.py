@@ -106,7 +106,7 @@ def compile_choose(layout: Layout) -> Callable[[np.ndarray, Any, Any], Any]:
 def generate(
   layout: Layout, generators: NetworkState, minority: steps.Boundary
 ) -> np.ndarray:
-  """Images `[F, n, 32, 32, 3]` as the discriminators saw them in the last step."""
+  """Images `[F, n, 32, 32, 3]`, by the statistics of their batch as in training."""
 
   def run(generators, minority):
     images, _ = jax.vmap(steps.generate)(generators, generators.params, minority)

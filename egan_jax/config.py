@@ -91,6 +91,8 @@ _AT_LEAST_ONE = (
   'image_size',
 )
 
+_MAX_IMAGE_SIZE = 4096  # backbones are made for 224 to 380
+
 
 def check(config: Mapping[str, Any]) -> None:
   """Raises `UserError` for a config that cannot be meant."""
@@ -111,6 +113,10 @@ def check(config: Mapping[str, Any]) -> None:
     feature_extractor.split_names(config['feature_backbones'])
   for field in _AT_LEAST_ONE:
     checks.check_count(f'config.{field}', config[field])
+  if config['image_size'] > _MAX_IMAGE_SIZE:
+    raise UserError(
+      f'config.image_size={config["image_size"]}: it must be at most {_MAX_IMAGE_SIZE}'
+    )
   if config['batch_size'] % config['majority_devices']:
     raise UserError(
       f'config.batch_size={config["batch_size"]} cannot be split evenly over'

@@ -16,7 +16,7 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from absl import flags
@@ -42,7 +42,10 @@ MAJORITY_FROM = 'majority_from'
 
 
 def predict_to_file(
-  predictor: Predictor, paths: Paths, output: str | os.PathLike
+  predictor: Predictor,
+  paths: Paths,
+  output: str | os.PathLike,
+  names: Sequence[str] | None = None,
 ) -> tuple[collections.Counter, list[Path]]:
   """Writes a CSV file of `COLUMNS`, a row per image, whole or not at all.
 
@@ -52,6 +55,7 @@ def predict_to_file(
     predictor: the model.
     paths: of the images, any number.
     output: the file to write; an older one is replaced when all rows are there.
+    names: what the images are called there; by default their paths.
 
   Returns:
     How many images each decision was made for, and which were read.
@@ -59,7 +63,8 @@ def predict_to_file(
   Raises:
     UserError: the file cannot be written.
   """
-  counts, readable, remaining = collections.Counter(), [], iter(paths)
+  counts, readable = collections.Counter(), []
+  remaining = zip(paths, names or map(os.fspath, paths), strict=True)
   with (
     # Paths may be of any bytes.
     run_files.open_output(
@@ -72,8 +77,8 @@ def predict_to_file(
     writer.writerow(COLUMNS if predictor.region is None else [*COLUMNS, MAJORITY_FROM])
     for predictions in batches:
       number = len(predictions.errors)
-      of_batch = list(itertools.islice(remaining, number))
-      writer.writerows(_make_rows(of_batch, predictions))
+      of_batch, named = zip(*itertools.islice(remaining, number), strict=True)
+      writer.writerows(_make_rows(named, predictions))
       counts.update(predictions.decisions)
       readable += [
         Path(path)
@@ -84,17 +89,17 @@ def predict_to_file(
   return counts, readable
 
 
-def _make_rows(paths: Paths, predictions: Predictions) -> Iterator[list[str]]:
+def _make_rows(names: Sequence[str], predictions: Predictions) -> Iterator[list[str]]:
   threshold = repr(predictions.threshold.value)
   region = predictions.region
-  for row, (path, error) in enumerate(zip(paths, predictions.errors, strict=True)):
+  for row, (name, error) in enumerate(zip(names, predictions.errors, strict=True)):
     if error:
       unknown = [] if region is None else ['']
-      yield [os.fspath(path), '', '', UNREADABLE, '', error, *unknown]
+      yield [name, '', '', UNREADABLE, '', error, *unknown]
       continue
     p = predictions.p_minority
     yield [
-      os.fspath(path),
+      name,
       # All digits: who compares these numbers comes to the same decisions.
       repr(float(predictions.scores[row])),
       '' if p is None else repr(float(p[row])),
@@ -158,7 +163,7 @@ def run_command() -> None:
     if explain.value and abstain.value is not None:
       raise UserError('give --explain or --abstain: a picture explains a class')
     bundle = model_bundle.load(model.value)
-    paths, passed_over = image_files.list_images(images.value)
+    paths, names, passed_over = image_files.list_images(images.value)
     read = [images.value, *paths, *files.list_all(model.value)]
     run_files.check_output(output.value, read)
     if explain.value:
@@ -170,18 +175,20 @@ def run_command() -> None:
       min(BATCH_SIZE, len(paths)),
       abstain.value,
     )
-    counts, readable = predict_to_file(predictor, paths, output.value)
+    counts, readable = predict_to_file(predictor, paths, output.value, names)
     if explain.value:
       from egan_jax import explain as explanations
 
       decided_by = dataclasses.replace(bundle, threshold=predictor.threshold)
       explanations.explain(decided_by, readable, explain.value)
     decided = ', '.join(f'{number} {name}' for name, number in counts.most_common())
-    print(f'{len(paths)} images: {decided}; in {output.value}')
+    lines = [f'{len(paths)} images: {decided}; in {output.value}']
     if passed_over:
       kinds = ', '.join(f'{number} {kind}' for kind, number in passed_over.items())
-      print(f'files passed over: {kinds}')
-    print(_describe_cuts(predictor))
+      lines.append(f'files passed over: {kinds}')
+    lines.append(_describe_cuts(predictor))
+    is_taken = run_files.is_standard_output(output.value)
+    print('\n'.join(lines), file=sys.stderr if is_taken else sys.stdout)
     if len(readable) < len(paths):
       sys.exit(2)
 

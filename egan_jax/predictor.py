@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 import os
@@ -12,7 +13,7 @@ import jax
 import numpy as np
 
 from egan_jax import bundle as model_bundle
-from egan_jax.backbones.preprocessing import to_unit_range
+from egan_jax.backbones.preprocessing import resize, to_unit_range
 from egan_jax.bundle import Bundle
 from egan_jax.data import image_files
 from egan_jax.data.batches import (
@@ -130,7 +131,7 @@ class Predictor:
     """Decisions for images; files that cannot be read are no error.
 
     Args:
-      images: uint8 `[N, H, W, 3]`, squashed to squares as files are, or paths.
+      images: uint8 `[N, H, W, 3]`, squashed to squares, or paths.
 
     Raises:
       UserError: images are neither.
@@ -179,9 +180,22 @@ class Predictor:
     if not hasattr(images, 'shape'):
       return self._read_files(images)
     check_images(images)
+    size = self.bundle.image_size
+    if images.shape[1:3] != (size, size):
+      return self._squash(images)
     return (
       (batch, [''] * count) for batch, count in padded_batches(images, self.batch_size)
     )
+
+  def _squash(self, images: Images) -> Iterator[_Batch]:
+    """One by one, so that a batch of any images has one shape and few pixels."""
+    size = self.bundle.image_size
+    for start in range(0, images.shape[0], self.batch_size):
+      chunk = images[start : start + self.batch_size]
+      batch = np.zeros((self.batch_size, size, size, 3), np.float32)
+      for row, image in enumerate(chunk):
+        batch[row] = _resize(image, size)
+      yield batch, [''] * len(chunk)
 
   def _read_files(self, paths: Iterable[str | os.PathLike]) -> Iterator[_Batch]:
     size = self.bundle.image_size
@@ -269,13 +283,24 @@ def choose_region(bundle: Bundle, specificity: float) -> AbstainRegion:
 @jax.jit
 @in_float32
 def _score(front: Any, scorer: Any, images: jax.Array) -> jax.Array:
-  return scorer(front(to_unit_range(images)))
+  return scorer(front(_scale(images)))
 
 
 @jax.jit
 @in_float32
 def _pool(front: Any, scorer: Any, images: jax.Array) -> jax.Array:
-  return model_bundle.pool(front, scorer, to_unit_range(images))
+  return model_bundle.pool(front, scorer, _scale(images))
+
+
+def _scale(images: jax.Array) -> jax.Array:
+  """Images in [0, 1]; those squashed are so already."""
+  return to_unit_range(images) if images.dtype == np.uint8 else images
+
+
+@functools.partial(jax.jit, static_argnames='image_size')
+@in_float32
+def _resize(image: jax.Array, image_size: int) -> jax.Array:
+  return resize(to_unit_range(image[None]), image_size)[0]
 
 
 def _collect(results: jax.Array, errors: list[str]) -> tuple[np.ndarray, list[str]]:

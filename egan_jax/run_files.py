@@ -9,6 +9,7 @@ import fcntl
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -34,22 +35,40 @@ def _check_file(output: str | os.PathLike) -> None:
     raise UserError('- is no file: give one, or /dev/stdout for the standard output')
 
 
+def is_standard_output(path: str | os.PathLike) -> bool:
+  """Whether a path names the standard output, which then is to hold nothing else."""
+  return _find_descriptor(path) == 1
+
+
+def _find_descriptor(path: str | os.PathLike) -> int | None:
+  """The number of the open file that a path names."""
+  names = r'/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d+)'
+  found = re.fullmatch(names, os.fspath(path))
+  if not found:
+    return None
+  return {'stdout': 1, 'stderr': 2}.get(found[1]) or int(found[2])
+
+
 @contextlib.contextmanager
 def open_output(
   path: str | os.PathLike, mode: str = 'wb', **options: Any
 ) -> Iterator[IO]:
   """A file that a user asked for, whole or not at all; arguments as of `open`.
 
-  A pipe or a device is written to as it is, and a link leads to what is replaced.
+  A pipe or a device is written to as it is, what is open already (/dev/stdout, /dev/fd/3)
+  from where it stands, and a link leads to what is replaced.
 
   Raises:
     UserError: it cannot be written.
   """
   _check_file(path)
+  descriptor = _find_descriptor(path)
   place, open_place = Path(os.path.realpath(path)), _open_whole
   if os.path.exists(path) and not os.path.isfile(path):
     place, open_place = path, open
   try:
+    if descriptor is not None:
+      place, open_place = os.dup(descriptor), open
     with open_place(place, mode, **options) as file:
       yield file
   except OSError as error:
@@ -73,6 +92,15 @@ def _open_whole(path: Path, mode: str, **options: Any) -> Iterator[IO]:
   finally:
     with contextlib.suppress(OSError):
       temporary.unlink(missing_ok=True)
+
+
+def list_names(folder: str | os.PathLike) -> set[str]:
+  """Of what is in a folder, but for what a kill left of a file being written."""
+  return {
+    name
+    for name in os.listdir(folder)
+    if not (name.startswith('.') and name.endswith('.tmp'))
+  }
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:

@@ -203,7 +203,8 @@ def _create_network_state(
   if player.pretrained is not None:
     head = of_layers(player.pretrained, player.head.layers)
     for collection, values in head.items():
-      variables[collection]['backbone'] = values
+      # Copies: a step that donates a state leaves the player, and the other state, whole.
+      variables[collection]['backbone'] = jax.tree.map(jnp.array, values)
   params = variables['params']
   network = NetworkState.create(
     apply_fn=_apply_function(module),

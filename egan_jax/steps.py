@@ -1,8 +1,9 @@
 """One step, one epoch, one evaluation of the game: arrays and state in and out.
 
-Pure functions without configs or files; jit and vmap them as you like. They are
-written for one fold. `train_folds_epoch` and `score_folds` run several side by
-side, with the frozen trunk shared.
+Pure functions without configs or files; jit and vmap them as you like, with
+`batch_size` and `images_at_once`, Python numbers, static. They are written for one
+fold. `train_folds_epoch` and `score_folds` run several side by side, with the frozen
+trunk shared.
 
 Boundary activations are dicts of arrays `[B, h, w, c]` by layer name: what a
 frozen trunk makes of images. Those of real images never change, so they come in

@@ -37,7 +37,7 @@ def check(workdir: Path, config: Mapping[str, Any]) -> None:
     raise UserError(f'workdir {workdir} cannot be used: {error.strerror}') from error
   if not holds_config:
     return
-  if {entry.name for entry in workdir.iterdir()} <= {CONFIG, DRAWS}:
+  if run_files.list_names(workdir) <= {CONFIG, DRAWS}:
     return  # nothing was computed yet: bad input may have stopped it
   held = run_files.read_json(workdir / CONFIG)
   differing = sorted(
@@ -67,7 +67,7 @@ def _check_folder(workdir: Path) -> bool:
     return False
   if (workdir / CONFIG).exists():
     return True
-  if any(workdir.iterdir()):
+  if run_files.list_names(workdir):
     raise UserError(f'workdir {workdir} holds other files: choose an empty folder')
   return False
 

@@ -316,10 +316,11 @@ def test_what_is_no_model_is_not_overwritten(of_features, tmp_path):
     {'threshold': Threshold(float('nan'), 'zero', '')},
     {'prior': 1.0},
     {'backbones': ('VGG16', 'VGG16')},
+    {'majority_class': 'unreadable'},
   ],
 )
-def test_what_could_not_be_loaded_is_not_saved(change, of_features, tmp_path):
-  with pytest.raises(ValueError):
+def test_what_could_not_be_used_is_not_saved(change, of_features, tmp_path):
+  with pytest.raises((ValueError, UserError)):
     bundle.save(dataclasses.replace(of_features, **change), tmp_path / 'model')
   assert not any(tmp_path.iterdir())
 

@@ -165,6 +165,7 @@ def test_quickstart_settings():
     ({'batch_size': -1}, ('config.batch_size=-1',)),
     ({'checkpoint_every': 0}, ('config.checkpoint_every=0',)),
     ({'image_size': 0}, ('config.image_size=0',)),
+    ({'image_size': 100_000}, ('config.image_size=100000', 'at most 4096')),
     ({'learning_rate': 0.0}, ('config.learning_rate',)),
     ({'learning_rate': float('nan')}, ('config.learning_rate',)),
     ({'learning_rate': float('inf')}, ('config.learning_rate',)),

@@ -129,6 +129,24 @@ def test_a_pipe_without_a_name():
   os.close(reader), os.close(writer)
 
 
+def test_a_file_that_is_open_goes_on_where_it_stands(tmp_path):
+  """As the shell has it open in `predict --output=/dev/stdout >> file`."""
+  file = tmp_path / 'file'
+  file.write_text('precious\n')
+  with file.open('a') as shell:
+    with run_files.open_output(f'/dev/fd/{shell.fileno()}', 'w') as output:
+      output.write('new\n')
+    shell.write('later\n')
+  assert file.read_text() == 'precious\nnew\nlater\n'
+
+
+def test_the_standard_output_has_several_names():
+  for name in ('/dev/stdout', '/dev/fd/1', '/proc/self/fd/1'):
+    assert run_files.is_standard_output(name)
+  for name in ('/dev/stderr', '/dev/fd/2', '/dev/null', 'stdout'):
+    assert not run_files.is_standard_output(name)
+
+
 def test_what_is_no_plain_file_stays_what_it_is(tmp_path):
   pipe, link, file = (tmp_path / name for name in ('pipe', 'link', 'file'))
   os.mkfifo(pipe)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -201,6 +202,19 @@ def test_pretrained_weights_end_up_in_trunk_and_every_fold(
   assert 'conv3' not in pretrained_player.trunk.variables['params']
   score = states.discriminator.params['score']['kernel']
   assert len({np.asarray(values).tobytes() for values in score}) == 3
+
+
+def test_no_two_networks_share_a_buffer(tiny_backbone, tiny_variables):
+  """A step that donates its state would give it away twice."""
+  variables = jax.tree.map(jnp.asarray, tiny_variables)
+  player = _make_tiny(tiny_backbone, 'imagenet', variables)
+  state = egan_state.create_game_state(jax.random.key(0), player, player, 1e-3)
+  kept = jax.tree.map(np.array, state.generator.params)
+  doubled = jax.jit(lambda s: jax.tree.map(lambda a: 2 * a, s), donate_argnums=0)(state)
+  chex.assert_trees_all_equal(
+    doubled.generator.params, jax.tree.map(lambda a: 2 * a, kept)
+  )
+  chex.assert_trees_all_equal(player.pretrained, tiny_variables)
 
 
 def test_trunk_is_shared_by_the_folds(random_player, pretrained_player):

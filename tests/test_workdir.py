@@ -109,6 +109,13 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
     pass
 
 
+def test_what_a_kill_left_half_written_is_in_nobodys_way(config, tmp_path):
+  (tmp_path / '.config.json.123.tmp').write_text('{')
+  workdir.begin(tmp_path, config, DRAWS)
+  (tmp_path / '.draws.json.123.tmp').write_text('{')
+  workdir.check(tmp_path, {**config, 'seed': 99})
+
+
 def test_another_config_came_meanwhile(config, tmp_path):
   workdir.check(tmp_path, config)
   workdir.begin(tmp_path, {**config, 'seed': 1}, DRAWS)

@@ -14,6 +14,7 @@ import jax
 from flax.core import FrozenDict
 
 from egan_jax.backbones import ops
+from egan_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +89,9 @@ class LayerGraph(nn.Module):
 
     Returns:
       The tensor called `output`, or a dict of them.
+
+    Raises:
+      UserError: the images are too small for one of the layers.
     """
     if isinstance(inputs, Mapping):
       tensors = dict(inputs)
@@ -101,6 +105,11 @@ class LayerGraph(nn.Module):
           train=train,
           **layer.attributes,
         )
+        if 0 in tensors[layer.name].shape[1:]:
+          raise UserError(
+            f'layer {layer.name} leaves nothing of images so small: choose a larger'
+            ' image_size'
+          )
     if isinstance(self.output, str):
       return tensors[self.output]
     return {name: tensors[name] for name in self.output}

@@ -23,6 +23,7 @@ from egan_jax.backbones.trunk import Trunk
 from egan_jax.bundle import files, networks
 from egan_jax.bundle.files import REFERENCES, WEIGHTS, Misfit, Tensors, field
 from egan_jax.bundle.references import THUMBNAIL_SIZE, References
+from egan_jax.data.labelled_files import NOT_CLASSES
 from egan_jax.environment import describe_environment
 from egan_jax.errors import UserError
 from egan_jax.evaluation.calibration import Calibration
@@ -96,12 +97,15 @@ def save(bundle: Bundle, folder: str | os.PathLike) -> None:
   """Writes a model to a folder, whole or not at all; an older model is replaced.
 
   Raises:
-    UserError: the folder holds something else or cannot be written to.
+    UserError: the folder holds something else or cannot be written to; or a class is
+      called what a decision for no class is.
     ValueError: `load` would refuse it: the threshold is NaN, the prior not in (0, 1),
       or the layers are not those that the registry has under these names.
   """
   if math.isnan(bundle.threshold.value) or not 0 < bundle.prior < 1:
     raise ValueError(f'threshold {bundle.threshold.value}, prior {bundle.prior}')
+  if taken := {bundle.minority_class, bundle.majority_class} & {*NOT_CLASSES}:
+    raise UserError(f'a class is called {taken.pop()!r}, which a decision may be')
   weights = networks.to_tensors(bundle.front, bundle.scorer)
   if bundle.held_out_scores is not None:
     weights[_HELD_OUT] = np.asarray(bundle.held_out_scores, np.float32)

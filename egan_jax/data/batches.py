@@ -21,9 +21,10 @@ class Images(Protocol):
 
 def check_images(images: Images) -> None:
   """Raises `UserError` for what is not uint8 `[N, H, W, 3]`."""
-  if images.dtype != np.uint8 or len(images.shape) != 4 or images.shape[3] != 3:
+  shape = images.shape
+  if images.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or 0 in shape[1:]:
     raise UserError(
-      f'images are {images.dtype} {list(images.shape)}: uint8 [N, H, W, 3] is needed'
+      f'images are {images.dtype} {list(shape)}: uint8 [N, H, W, 3] is needed'
     )
 
 

@@ -207,6 +207,11 @@ def _describe_counts(report: Mapping[str, Any]) -> list[str]:
     lines.append(f'  {label:{width}}   {role:8}  {train:7}  {test:7}')
   if report['ratio'] is not None:
     lines.append(f'  one minority image to {report["ratio"]:.3g} majority images')
+    if report['ratio'] < 1:
+      lines.append(
+        f'  {minority} was asked for as the minority and is not the rarer class:'
+        ' config.minority_class names the rare one'
+      )
   if report['test_is_held_out']:
     lines.append('  there is no test split: these test images are held out of train')
   missing = [label for label in (minority, majority) if not counts['test'][label]]

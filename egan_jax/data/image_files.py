@@ -147,19 +147,22 @@ def map_in_threads(
 
 def find_images(source: str | os.PathLike) -> list[Path]:
   """The image files that a path stands for; arguments and errors as of `list_images`."""
-  paths, _ = list_images(source)
-  return paths
+  return list_images(source)[0]
 
 
 def list_images(
   source: str | os.PathLike,
-) -> tuple[list[Path], collections.Counter]:
-  """The image files that a path stands for, and how many files it passes over, by kind.
+) -> tuple[list[Path], list[str], collections.Counter]:
+  """The image files that a path stands for.
 
   Args:
     source: an image file; a folder, of which every file of `SUFFIXES` in it and below
       counts, sorted, hidden ones left out; or a CSV file with a column `path`, in its
       order, relative to its own folder.
+
+  Returns:
+    The files; what they are called: their paths, or what the CSV file has; and how many
+    files are passed over, by kind.
 
   Raises:
     UserError: no such file or folder, no images, or no such column.
@@ -171,14 +174,14 @@ def list_images(
       raise UserError(
         f'there are no image files in {source} ({", ".join(s[1:] for s in SUFFIXES)})'
       )
-    return paths, passed_over
+    return paths, list(map(str, paths)), passed_over
   if not os.path.exists(source):
     raise UserError(f'there is no file or folder {source}')
   nothing = collections.Counter()
   if source.suffix.lower() != '.csv':
-    return [source], nothing
-  rows = read_csv(source, ('path',))
-  return [source.parent / row['path'] for _, row in rows], nothing
+    return [source], [str(source)], nothing
+  names = [row['path'] for _, row in read_csv(source, ('path',))]
+  return [source.parent / os.path.expanduser(name) for name in names], names, nothing
 
 
 def _squash(image: Image.Image, image_size: int | None) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Rivals that train the discriminator's own head, with another objective.
 
-Same backbone, same layers fine-tuned, same pooling, dropout and last unit, same
-initial weights and optimiser as eGAN's discriminator of that seed; what differs is
-the loss, and that real minority images are seen. Draws train side by side.
+Same backbone, same layers fine-tuned, same pooling, dropout, last unit and optimiser as
+eGAN's discriminator, the last unit from another random start; what differs is the loss,
+and that real minority images are seen. Draws train side by side.
 """
 
 import dataclasses

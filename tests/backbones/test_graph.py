@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from egan_jax.backbones import graph
+from egan_jax.errors import UserError
 
 
 def _layers():
@@ -94,3 +95,10 @@ def test_train_matters_only_from_scratch():
   _, y, before, after = run(from_scratch=True)
   np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-5)
   np.testing.assert_allclose(after['bn']['mean'], 0.01 * x.mean((0, 1, 2)), rtol=1e-4)
+
+
+def test_images_too_small_for_a_layer_are_refused():
+  layers = graph.LayerGraph(LAYERS, 'pool')
+  layers.init(jax.random.key(0), jnp.zeros((1, 2, 2, 3)))
+  with pytest.raises(UserError, match='layer pool leaves nothing of images so small'):
+    layers.init(jax.random.key(0), jnp.zeros((1, 1, 1, 3)))

@@ -92,6 +92,13 @@ def test_text():
   assert 'cannot be computed' not in text
 
 
+def test_a_minority_that_is_not_the_rarer_class_is_remarked_on():
+  records = [_record(str(i), 'rare', 'train', str(i)) for i in range(3)]
+  text = data_report.describe(_make([*records, _record('m', 'many', 'train')]))
+  assert 'rare was asked for as the minority and is not the rarer class' in text
+  assert 'asked for' not in data_report.describe(_make(RECORDS))
+
+
 def test_text_of_what_is_clean():
   text = data_report.describe(_make([RECORDS[0], RECORDS[2]], held_out=True))
   assert 'no two images are identical' in text

@@ -514,8 +514,9 @@ def test_images_of_a_folder(tmp_path):
   paths, ignored = file_lists.walk(tmp_path)
   assert paths == found
   assert ignored == {'hidden': 3, '.txt': 1, '.gif': 1, 'without a suffix': 1}
-  assert image_files.list_images(tmp_path) == (found, ignored)
-  assert image_files.list_images(tmp_path / 'a.png') == ([tmp_path / 'a.png'], {})
+  assert image_files.list_images(tmp_path) == (found, [*map(str, found)], ignored)
+  single = tmp_path / 'a.png'
+  assert image_files.list_images(single) == ([single], [str(single)], {})
 
 
 def test_a_hidden_folder_above_does_not_hide(tmp_path):
@@ -546,6 +547,15 @@ def test_a_single_file_and_a_csv(tmp_path):
     tmp_path / 'a.png',
     tmp_path / 'gone.png',
   ]
+  names = image_files.list_images(table)[1]
+  assert names == ['b/c.png', f'{tmp_path}/a.png', 'gone.png']  # to be joined by
+
+
+def test_a_home_folder_in_a_csv(tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  table = tmp_path / 'list.csv'
+  table.write_text('path\n~/a.png\n')
+  assert image_files.find_images(table) == [tmp_path / 'a.png']
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import itertools
 import os
 import signal
@@ -177,17 +178,17 @@ def test_the_command_decides_and_reports_what_it_cannot_read(
 
 
 def test_the_command_abstains_and_says_what_that_promises(run_folder, files, tmp_path):
-  careful, output = tmp_path / 'careful', tmp_path / 'scores.csv'
+  careful, output = tmp_path / 'careful', '/dev/stdout'
   bundle.save(make_careful(bundle.load(run_folder)), careful / 'model')
   process = _start(careful, tmp_path / 'images', output, '--abstain=0.9')
   stdout, stderr = process.communicate(timeout=300)
   assert process.returncode == 0, stderr
   expected = Predictor(careful, abstain=0.9, batch_size=23)
-  rows = _read(output)
+  rows = [*csv.DictReader(io.StringIO(stdout))]  # and nothing else
   predictions = expected.predict([row['path'] for row in rows])
   assert [row['decision'] for row in rows] == predictions.decisions
-  assert f'abstain counted as raven: {expected.threshold.promise}' in stdout
-  assert 'abstain counted as crow: finds them' in stdout
+  assert f'abstain counted as raven: {expected.threshold.promise}' in stderr
+  assert 'abstain counted as crow: finds them' in stderr
   process = _start(
     careful, tmp_path / 'images', output, '--abstain=0.9', '--explain=why'
   )

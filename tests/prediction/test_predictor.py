@@ -84,6 +84,18 @@ def test_one_shape_is_compiled_once(model, files):
   assert predictor._score._cache_size() == compiled
 
 
+@pytest.mark.parametrize('shape', [(5, 30, 41, 3), (9, 7, 9, 3)])
+def test_arrays_of_any_size_are_squashed_and_compile_no_network(shape, model):
+  made = Predictor(model, batch_size=4)
+  images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+  made.scores(images[:, :3, :4])
+  compiled = predictor._score._cache_size()
+  scores = made.scores(images)
+  assert predictor._score._cache_size() == compiled
+  whole = jax.jit(lambda f, s, x: s(f(x)))(model.front, model.scorer, images / 255)
+  np.testing.assert_allclose(scores, whole, rtol=1e-4, atol=1e-4)
+
+
 def test_a_model_on_disk_decides_the_same(model, tiny_registered, files, tmp_path):
   bundle.save(model, tmp_path / 'run' / 'model')
   for folder in (tmp_path / 'run', tmp_path / 'run' / 'model'):
@@ -177,6 +189,7 @@ def test_abstaining_needs_as_many_held_out_scores_as_its_specificity(model):
     (np.zeros((2, 8, 8, 3), np.float32), 'float32 .* uint8'),
     (np.zeros((8, 8, 3), np.uint8), r'\[8, 8, 3\]'),
     (np.zeros((2, 8, 8, 4), np.uint8), r'\[2, 8, 8, 4\]'),
+    (np.zeros((2, 0, 8, 3), np.uint8), r'\[2, 0, 8, 3\]'),
     ('cat.png', 'list of paths'),
     (['cat.png'], 'cat.png is missing'),
   ],

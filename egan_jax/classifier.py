@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from egan_jax import fitting, rivals
 from egan_jax.bundle import Bundle
+from egan_jax.data.batches import choose_side
 from egan_jax.errors import UserError
 from egan_jax.predictor import Predictor
 from egan_jax.rivals import Decision, ThresholdRule
@@ -255,12 +256,7 @@ class EGANClassifier(ClassifierMixin, BaseEstimator):
   def _fit_images(
     self, minority: np.ndarray, majority: np.ndarray, seed: int
   ) -> tuple[Bundle, Decision]:
-    height, width = majority.shape[1:3]
-    if self.image_size is None and height != width:
-      raise UserError(
-        f'images of {height} by {width} pixels are not square: set image_size'
-      )
-    size = height if self.image_size is None else self.image_size
+    size = choose_side(majority, self.image_size)
     network = self.backbone, self.weights, self.fine_tune_layers, self.preprocess
     front, decision = fitting.fit_images(
       self.method,

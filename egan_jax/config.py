@@ -5,16 +5,14 @@ needs. Below `train.py` no stage of a run knows of configs, but for the page tha
 its command.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 
-from egan_jax import backbones, feature_extractor, rivals
+from egan_jax import backbones, checks, feature_extractor, rivals
 from egan_jax.data import sources
 from egan_jax.errors import UserError
-from egan_jax.evaluation import checks
 
 
 def default() -> ml_collections.ConfigDict:
@@ -126,11 +124,9 @@ def check(config: Mapping[str, Any]) -> None:
     if config[field] < 0:
       raise UserError(f'config.{field}={config[field]}: it must be at least 1, or 0')
   for field in _SHARES:
-    if not 0 < config[field] < 1:
-      raise UserError(f'config.{field}={config[field]}: it must be in (0, 1)')
+    checks.check_share(f'config.{field}', config[field])
   for field in ('cost_false_negative', 'cost_false_positive'):
-    if not 0 < config[field] < math.inf:
-      raise UserError(f'config.{field}={config[field]}: it must be positive and finite')
+    checks.check_cost(f'config.{field}', config[field])
   _check_classes(config)
   checks.check_learning_rate('config.learning_rate', config['learning_rate'])
   checks.check_dropout_rate('config.dropout_rate', config['dropout_rate'])

@@ -1,8 +1,7 @@
 """Pooled features of one or several frozen backbones, as one pytree."""
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -105,7 +104,6 @@ def make(
   weights: str | os.PathLike | Sequence[str | os.PathLike],
   image_size: int,
   preprocess: str,
-  load: Callable[..., Any] = pretrained.load,
   mirrored: bool = False,
 ) -> FeatureExtractor:
   """Whole backbones with their weights on the device.
@@ -117,7 +115,6 @@ def make(
     image_size: side of the square images the backbones see, in pixels.
     preprocess: 'imagenet' is what a backbone's ImageNet weights expect; 'scale'
       leaves images in [0, 1] as the authors of the paper did.
-    load: loads weights as `pretrained.load` does.
     mirrored: of `FeatureExtractor`; takes twice the time.
 
   Raises:
@@ -129,7 +126,7 @@ def make(
     raise UserError(f'preprocess={preprocess!r}: choose one of imagenet, scale')
   chosen = [backbones.get(name) for name in names]
   trunks = tuple(
-    _make_trunk(backbone, which, image_size, preprocess, load)
+    _make_trunk(backbone, which, image_size, preprocess)
     for backbone, which in zip(chosen, _one_for_each(weights, names), strict=True)
   )
   poolings = tuple(backbone.pooling for backbone in chosen)
@@ -141,9 +138,9 @@ def _make_trunk(
   weights: str | os.PathLike,
   image_size: int,
   preprocess: str,
-  load: Callable[..., Any],
 ) -> Trunk:
-  variables = load_variables(backbone, weights, image_size, jax.random.key(0), load)
+  key, load = jax.random.key(0), pretrained.load
+  variables = load_variables(backbone, weights, image_size, key, load)
   whole, _ = graph.split(backbone.layers, len(backbone.layers))
   return Trunk(
     variables=jax.device_put(variables),
@@ -188,7 +185,6 @@ def _run_batch(extractor: FeatureExtractor, images: jax.Array) -> jax.Array:
 def class_directions(
   names: Sequence[str],
   weights: str | os.PathLike | Sequence[str | os.PathLike],
-  load: Callable[..., Any] = pretrained.load_classifier,
 ) -> np.ndarray | None:
   """The ImageNet classifier's weights on the features of `make`, less their mean.
 
@@ -197,7 +193,6 @@ def class_directions(
   Args:
     names: as of `make`.
     weights: as of `make`; a path must be to a file with the classifier.
-    load: loads a classifier as `pretrained.load_classifier` does.
 
   Returns:
     float32 `[sum of C, 1000]`, or None where one of the backbones brings no
@@ -209,7 +204,8 @@ def class_directions(
     try:
       if which == 'none':
         raise UserError(f'{name} has random weights, so no classifier')
-      kernel, _ = load(name, None if which == 'imagenet' else which)
+      path = None if which == 'imagenet' else which
+      kernel, _ = pretrained.load_classifier(name, path)
     except UserError as error:
       if len(names) > 1:
         logging.warning(

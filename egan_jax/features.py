@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from egan_jax import backbones, command_line, feature_extractor, pretrained, run_files
-from egan_jax.data.batches import Images, check_images
+from egan_jax import backbones, command_line, feature_extractor, run_files
+from egan_jax.checks import check_count
+from egan_jax.data.batches import Images, check_images, choose_side
 from egan_jax.data.image_files import decode, find_images, read_size
 from egan_jax.errors import UserError
 from egan_jax.feature_extractor import BATCH_SIZE
@@ -71,32 +72,19 @@ def extract(
     batch_size: images per batch; changes the features by rounding only.
 
   Returns:
-    float32 `[N, C]`: the mean of the last feature map over its pixels.
+    float32 `[N, C]`: the last feature map, averaged over its pixels or, of the small
+    networks, flattened.
 
   Raises:
     UserError: no such backbone or weights, or images that are not as above.
   """
-  _check_images(images, image_size)
-  if batch_size < 1:
-    raise UserError(f'batch_size={batch_size}: it must be at least 1')
-  size = image_size or images.shape[1]
-  extractor = feature_extractor.make(
-    (name,), weights, size, preprocess, pretrained.load
-  )
-  return feature_extractor.run(extractor, images, batch_size)
-
-
-def _check_images(images: Images, image_size: int | None) -> None:
   check_images(images)
-  if 0 in images.shape:
+  if not images.shape[0]:
     raise UserError(f'there are no images in {list(images.shape)}')
-  if image_size is None and images.shape[1] != images.shape[2]:
-    raise UserError(
-      f'images of {images.shape[1]} by {images.shape[2]} pixels are not square: set'
-      ' image_size'
-    )
-  if image_size is not None and image_size < 1:
-    raise UserError(f'image_size={image_size}: it must be at least 1')
+  check_count('batch_size', batch_size)
+  size = choose_side(images, image_size)
+  extractor = feature_extractor.make((name,), weights, size, preprocess)
+  return feature_extractor.run(extractor, images, batch_size)
 
 
 def extract_to_file(

@@ -8,11 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from egan_jax import backbones, feature_extractor, rivals, scorers, state, steps
+from egan_jax import (
+  backbones,
+  checks,
+  feature_extractor,
+  rivals,
+  scorers,
+  state,
+  steps,
+)
 from egan_jax.backbones.trunk import Trunk, fit_chunk
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.errors import UserError
-from egan_jax.evaluation import checks, epoch_choice
+from egan_jax.evaluation import epoch_choice
 from egan_jax.feature_extractor import FeatureExtractor
 from egan_jax.rivals import Decision, HeadTraining, ThresholdRule
 from egan_jax.scorers import FEATURES, Scorer
@@ -189,7 +197,7 @@ def _decide_head(
 def _decide_game(
   minority, majority, training, rule, calibrate, held_out_share, seed
 ) -> Decision:
-  number = jax.tree.leaves(majority)[0].shape[0]
+  number = steps.count_images(majority)
   *split, missing = rivals.split_majority_of_game(number, rule, held_out_share, seed)
   fitted, kept = majority, None
   if not missing:

@@ -31,6 +31,7 @@ from egan_jax.game import Played
 from egan_jax.rivals import Decision, HeadTraining, Rival
 from egan_jax.scorers import BOUNDARY, FEATURES
 from egan_jax.settings import DecisionSettings, Settings
+from egan_jax.steps import count_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,7 +279,7 @@ class _Inputs:
 
 def _decide(settings: DecisionSettings, rival: Rival, inputs: _Inputs) -> Candidate:
   """One rival on every fold."""
-  num_folds = jax.tree.leaves(inputs.minority)[0].shape[0]
+  num_folds = count_images(inputs.minority)
   seeds = np.random.SeedSequence(settings.seed).generate_state(num_folds).tolist()
   decisions = rivals.decide(
     rival,

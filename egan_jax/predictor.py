@@ -15,6 +15,7 @@ import numpy as np
 from egan_jax import bundle as model_bundle
 from egan_jax.backbones.preprocessing import resize, to_unit_range
 from egan_jax.bundle import Bundle
+from egan_jax.checks import check_count
 from egan_jax.data import image_files
 from egan_jax.data.batches import (
   Images,
@@ -94,8 +95,7 @@ class Predictor:
         model keeps too few held-out scores for the specificity, or promises no
         sensitivity to abstain by; or the batch size is below 1.
     """
-    if batch_size < 1:
-      raise UserError(f'batch_size={batch_size}: it must be at least 1')
+    check_count('batch_size', batch_size)
     if not isinstance(model, Bundle):
       model = model_bundle.load(model)
     self.bundle = model

@@ -176,7 +176,7 @@ def train_epoch(
   """
   shuffle_key, step_key = jax.random.split(key)
   first_step = state.discriminator.step
-  num_majority = jax.tree.leaves(majority)[0].shape[0]
+  num_majority = count_images(majority)
   order = jax.random.permutation(
     jax.random.fold_in(shuffle_key, first_step), num_majority
   )
@@ -212,12 +212,16 @@ def map_in_batches(
   function: Callable[[Boundary], jax.Array], boundary: Boundary, batch_size: int
 ) -> jax.Array:
   """`function`, from activations `[B, ...]` to `[B, ...]`, of all `[N, ...]` in turn."""
-  num_images = jax.tree.leaves(boundary)[0].shape[0]
-  indices, _ = cut_into_batches(jnp.arange(num_images), batch_size)
+  indices, _ = cut_into_batches(jnp.arange(count_images(boundary)), batch_size)
   results = jax.lax.map(
     lambda rows: function(jax.tree.map(lambda a: a[rows], boundary)), indices
   )
-  return results.reshape(-1, *results.shape[2:])[:num_images]
+  return results.reshape(-1, *results.shape[2:])[: count_images(boundary)]
+
+
+def count_images(boundary: Boundary) -> int:
+  """How many images the activations `[N, ...]` are of."""
+  return jax.tree.leaves(boundary)[0].shape[0]
 
 
 def cut_into_batches(order: jax.Array, batch_size: int) -> tuple[jax.Array, jax.Array]:

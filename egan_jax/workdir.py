@@ -21,7 +21,7 @@ REPORT = 'report.html'
 
 
 # Where and how fast a run is computed, not what it is; they may change on resuming.
-_PLACEMENT = {'majority_devices', 'images_at_once', 'activation_memory_share'}
+PLACEMENT = {'majority_devices', 'images_at_once', 'activation_memory_share'}
 
 
 def check(workdir: Path, config: Mapping[str, Any]) -> None:
@@ -42,7 +42,7 @@ def check(workdir: Path, config: Mapping[str, Any]) -> None:
   held = run_files.read_json(workdir / CONFIG)
   differing = sorted(
     field
-    for field in {*held, *config} - _PLACEMENT
+    for field in {*held, *config} - PLACEMENT
     if held.get(field) != config.get(field)
   )
   if differing:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from egan_jax import feature_extractor, features
+from egan_jax import feature_extractor, features, pretrained
 from egan_jax.backbones.graph import LayerGraph
 from egan_jax.errors import UserError
 
@@ -16,13 +16,13 @@ def _images(count=5, size=16, seed=0):
 
 
 @pytest.fixture
-def load(tiny_variables):
-  return lambda name, path=None: tiny_variables
+def load(tiny_variables, monkeypatch):
+  monkeypatch.setattr(pretrained, 'load', lambda name, path=None: tiny_variables)
 
 
 @pytest.fixture
 def tiny(tiny_registered, load):
-  return feature_extractor.make(('Tiny',), 'imagenet', 16, 'imagenet', load)
+  return feature_extractor.make(('Tiny',), 'imagenet', 16, 'imagenet')
 
 
 def _by_hand(backbone, variables, images, image_size):
@@ -39,7 +39,7 @@ def test_features_are_the_mean_of_the_last_map(
   image_size, tiny_registered, load, tiny_backbone, tiny_variables
 ):
   extractor = feature_extractor.make(
-    (tiny_registered,), 'imagenet', image_size, 'scale', load
+    (tiny_registered,), 'imagenet', image_size, 'scale'
   )
   expected = _by_hand(tiny_backbone, tiny_variables, _images(), image_size)
   actual = feature_extractor.run(extractor, _images(), batch_size=2)
@@ -50,8 +50,7 @@ def test_features_are_the_mean_of_the_last_map(
   )
 
 
-def test_is_what_the_features_command_gives(tiny, tiny_registered, load, monkeypatch):
-  monkeypatch.setattr(features.pretrained, 'load', load)
+def test_is_what_the_features_command_gives(tiny):
   np.testing.assert_allclose(
     feature_extractor.run(tiny, _images()),
     features.extract('Tiny', _images()),
@@ -61,7 +60,7 @@ def test_is_what_the_features_command_gives(tiny, tiny_registered, load, monkeyp
 
 def test_backbones_stand_side_by_side(tiny_registered, load, tiny):
   both = feature_extractor.make(
-    ('Tiny', 'SmallConvEncoder'), ('file.h5', 'none'), 16, 'scale', load
+    ('Tiny', 'SmallConvEncoder'), ('file.h5', 'none'), 16, 'scale'
   )
   other = feature_extractor.make(('SmallConvEncoder',), 'none', 16, 'scale')
   assert both.sizes == (12, 4 * 4 * 32)
@@ -147,7 +146,7 @@ def test_what_cannot_be_meant(arguments, part):
     feature_extractor.make(*arguments)
 
 
-def test_class_directions_stand_one_below_the_other():
+def test_class_directions_stand_one_below_the_other(monkeypatch):
   kernels = {
     'A': np.arange(6, dtype=np.float32).reshape(3, 2),
     'B': np.array([[5, 1]], np.float32),
@@ -157,23 +156,23 @@ def test_class_directions_stand_one_below_the_other():
     assert path == {'A': None, 'B': 'file.h5'}[name]
     return kernels[name], np.zeros(2)
 
-  directions = feature_extractor.class_directions(
-    ('A', 'B'), ('imagenet', 'file.h5'), load
-  )
+  monkeypatch.setattr(pretrained, 'load_classifier', load)
+  directions = feature_extractor.class_directions(('A', 'B'), ('imagenet', 'file.h5'))
   np.testing.assert_allclose(directions, [[-0.5, 0.5]] * 3 + [[2, -2]])
 
 
-def test_no_directions_without_a_classifier(caplog):
+def test_no_directions_without_a_classifier(caplog, monkeypatch):
   def load(name, path):
     if name == 'B':
       raise UserError('there is none')
     return np.zeros((3, 2)), np.zeros(2)
 
-  assert feature_extractor.class_directions(('B',), 'imagenet', load) is None
-  assert feature_extractor.class_directions(('A',), 'none', load) is None
-  assert feature_extractor.class_directions(('A',), 'imagenet', load) is not None
+  monkeypatch.setattr(pretrained, 'load_classifier', load)
+  assert feature_extractor.class_directions(('B',), 'imagenet') is None
+  assert feature_extractor.class_directions(('A',), 'none') is None
+  assert feature_extractor.class_directions(('A',), 'imagenet') is not None
   assert not caplog.records
-  assert feature_extractor.class_directions(('A', 'B'), 'imagenet', load) is None
+  assert feature_extractor.class_directions(('A', 'B'), 'imagenet') is None
   assert 'there is none' in caplog.text
-  assert feature_extractor.class_directions(('A', 'B'), ('x.h5', 'none'), load) is None
+  assert feature_extractor.class_directions(('A', 'B'), ('x.h5', 'none')) is None
   assert 'B has random weights' in caplog.text

@@ -40,7 +40,7 @@ def make(
 
   Args:
     compute_features: from uint8 `[N, H, W, 3]` to float `[N, C]`, such as
-      `predict.Predictor.features`.
+      `predictor.Predictor.features`.
     minority: uint8 `[n, H, W, 3]`.
     majority: uint8 `[M, H, W, 3]`, of which single images are read.
     minority_names: of the n images.

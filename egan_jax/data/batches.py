@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from egan_jax.checks import check_count
 from egan_jax.errors import UserError
 
 _MAX_PIXELS = 2**22  # 83 images of 224 px
@@ -26,6 +27,23 @@ def check_images(images: Images) -> None:
     raise UserError(
       f'images are {images.dtype} {list(shape)}: uint8 [N, H, W, 3] is needed'
     )
+
+
+def choose_side(images: Images, image_size: int | None) -> int:
+  """The side of squares that is asked for, or that of the images.
+
+  Raises:
+    UserError: it is below 1, or not asked for and the images are not square.
+  """
+  if image_size is not None:
+    check_count('image_size', image_size)
+    return image_size
+  height, width = images.shape[1:3]
+  if height != width:
+    raise UserError(
+      f'images of {height} by {width} pixels are not square: set image_size'
+    )
+  return height
 
 
 def bound_batch_size(

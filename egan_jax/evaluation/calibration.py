@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from egan_jax.evaluation.checks import check_held_out_scores, check_share
+from egan_jax.checks import check_held_out_scores, check_share
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from egan_jax.evaluation.checks import check_held_out_scores
+from egan_jax.checks import check_held_out_scores
 
 # Images of a class that a game scores after every epoch, of those it is fed with.
 NUM_FED_SCORED = 1000

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
+from egan_jax.checks import check_share
 from egan_jax.evaluation import metrics
-from egan_jax.evaluation.checks import check_share
 
 _COUNTS = {
   'recall': ('minority_correct', 'minority_total'),

@@ -9,8 +9,8 @@ threshold t moves the cut and nothing else: score < t means minority.
 import numpy as np
 from sklearn import metrics as sk_metrics
 
+from egan_jax.checks import check_share
 from egan_jax.evaluation import reliability
-from egan_jax.evaluation.checks import check_share
 
 METRICS = (
   'precision',

@@ -6,8 +6,8 @@ import math
 import numpy as np
 from scipy import stats
 
+from egan_jax.checks import check_held_out_scores
 from egan_jax.errors import UserError
-from egan_jax.evaluation.checks import check_held_out_scores
 
 # What the majority's spread counts, in scores, as a guess of the minority's.
 _PRIOR_DEGREES = 2

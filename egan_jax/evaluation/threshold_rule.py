@@ -2,9 +2,8 @@
 
 import dataclasses
 
+from egan_jax.checks import check_cost, check_share
 from egan_jax.errors import UserError
-from egan_jax.evaluation import thresholds
-from egan_jax.evaluation.checks import check_share
 
 RULES = (
   'zero',
@@ -58,7 +57,7 @@ class ThresholdRule:
     for name in ('specificity', 'sensitivity', 'prior'):
       check_share(name, getattr(self, name))
     for name in ('cost_false_negative', 'cost_false_positive'):
-      thresholds.check_cost(name, getattr(self, name))
+      check_cost(name, getattr(self, name))
 
   @property
   def needs_left_out_scores(self) -> bool:

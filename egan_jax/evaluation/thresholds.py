@@ -15,9 +15,9 @@ import numpy as np
 from scipy import stats
 from scipy.special import expit
 
+from egan_jax.checks import check_cost, check_held_out_scores, check_share
 from egan_jax.errors import UserError
 from egan_jax.evaluation.calibration import Calibration
-from egan_jax.evaluation.checks import check_held_out_scores, check_share
 from egan_jax.evaluation.score_models import ScoreModel
 
 
@@ -239,12 +239,6 @@ def minimum_cost(
     f' P(minority) > {expit(log_odds):.4g}, as far as P(minority) is right'
     f' ({calibration.promise})',
   )
-
-
-def check_cost(name: str, cost: float) -> None:
-  """Raises `UserError` unless the cost of a mistake is positive and finite."""
-  if not 0 < cost < math.inf:
-    raise UserError(f'{name}={cost}: it must be positive and finite')
 
 
 def expected_f1(

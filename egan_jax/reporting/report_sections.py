@@ -4,13 +4,12 @@ A section that a run has nothing for is None.
 """
 
 import ast
-import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from egan_jax import config as egan_config
-from egan_jax import workdir
+from egan_jax import run_files, workdir
 from egan_jax.bundle import files
 from egan_jax.data.data_report import DUPLICATES
 from egan_jax.evaluation.calibration import Calibration
@@ -61,7 +60,7 @@ def read_calibration(run: FinishedRun) -> Calibration | None:
   path = run.folder / workdir.MODEL / files.MODEL
   if not path.is_file():
     return None
-  calibration = json.loads(path.read_text())['calibration']
+  calibration = run_files.read_json(path)['calibration']
   return calibration and Calibration(**calibration)
 
 

@@ -6,7 +6,7 @@ Indices from 0 to M - 1 are majority images and from M to M + n - 1 minority one
 import jax
 import jax.numpy as jnp
 
-from egan_jax.steps import Boundary, cut_into_batches
+from egan_jax.steps import Boundary, count_images, cut_into_batches
 
 # Indices int [S, B] of S steps, and bool [S, B], False where they are padding.
 Batches = tuple[jax.Array, jax.Array]
@@ -37,7 +37,7 @@ def balance(
 
 def take(majority: Boundary, minority: Boundary, indices: jax.Array) -> Boundary:
   """The activations `[B, ...]` of images by their indices `[B]`."""
-  num_majority, num_minority = count(majority), count(minority)
+  num_majority, num_minority = count_images(majority), count_images(minority)
 
   def choose(of_majority, of_minority):
     is_minority = indices >= num_majority
@@ -48,8 +48,3 @@ def take(majority: Boundary, minority: Boundary, indices: jax.Array) -> Boundary
     )
 
   return jax.tree.map(choose, majority, minority)
-
-
-def count(boundary: Boundary) -> int:
-  """How many images there are."""
-  return jax.tree.leaves(boundary)[0].shape[0]

@@ -7,15 +7,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from egan_jax.checks import check_share
 from egan_jax.errors import UserError
 from egan_jax.evaluation import metrics
-from egan_jax.evaluation.checks import check_share
 from egan_jax.evaluation.threshold_rule import ThresholdRule
 from egan_jax.rivals import registry
 from egan_jax.rivals.decision import Decision, decide
 from egan_jax.rivals.head import HeadTraining, pool_features
 from egan_jax.rivals.rival import Rival
 from egan_jax.scorers import BOUNDARY, FEATURES
+from egan_jax.steps import count_images
 
 
 def compare(
@@ -72,7 +73,7 @@ def compare(
   chosen = _choose(names, training, class_directions)
   rule = ThresholdRule('target_specificity', specificity=specificity)
   check_share('held_out_share', held_out_share)
-  seeds = np.random.SeedSequence(seed).generate_state(_count(minority)).tolist()
+  seeds = np.random.SeedSequence(seed).generate_state(count_images(minority)).tolist()
   inputs = {BOUNDARY: (majority, minority, test)}
   inputs[FEATURES] = inputs[BOUNDARY]
   if training is not None:
@@ -153,7 +154,3 @@ def _pool(images: Any, training: HeadTraining) -> np.ndarray:
   leading = jax.tree.leaves(images)[0].shape[:-3]
   flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[-3:]), images)
   return pool_features(flat, training).reshape(*leading, -1)
-
-
-def _count(images: Any) -> int:
-  return jax.tree.leaves(images)[0].shape[0]

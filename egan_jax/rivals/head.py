@@ -20,7 +20,7 @@ from egan_jax.rivals import batches, objectives
 from egan_jax.rivals.objectives import Context, Objective
 from egan_jax.scorers import Scorer
 from egan_jax.state import NetworkState, Player, create_game_state
-from egan_jax.steps import Boundary
+from egan_jax.steps import Boundary, count_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _train_one_epoch(
 ):
   """One epoch of one draw; the step counter makes each epoch draw anew."""
   order_key, dropout_key = jax.random.split(key)
-  num_majority, num_minority = batches.count(majority), batches.count(minority)
+  num_majority, num_minority = count_images(majority), count_images(minority)
   indices_and_masks = objective.make_batches(
     jax.random.fold_in(order_key, network.step), num_majority, num_minority, batch_size
   )

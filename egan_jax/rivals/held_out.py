@@ -12,6 +12,7 @@ from egan_jax.errors import UserError
 from egan_jax.evaluation.thresholds import count_needed_for_specificity
 from egan_jax.rivals.rival import Rival
 from egan_jax.scorers import Scorer
+from egan_jax.steps import count_images
 
 NUM_FOLDS = 5  # of the majority
 
@@ -77,7 +78,7 @@ def fit_and_hold_out(
 
   Arguments as of `Rival.fit_draws` and `split_majority`.
   """
-  number = jax.tree.leaves(majority)[0].shape[0]
+  number = count_images(majority)
   *split, missing = split_majority(number, specificity, share, split_seed)
   fitted, kept = (jax.tree.map(lambda a, i=i: a[i], majority) for i in split)
   known = rival.measure(fitted)
@@ -181,7 +182,7 @@ def left_out_scores(
   Raises:
     UserError: there is a single minority image, and without it nothing to fit to.
   """
-  n = jax.tree.leaves(minority)[0].shape[0]
+  n = count_images(minority)
   if not rival.looks_at_minority:
     (scorer,) = rival.fit_draws(known, minority, (seed,), training)
     return rival.score(scorer, minority)

@@ -30,7 +30,9 @@ def _prepare_nothing(head, network, majority, num_minority, key):
 
 
 def _prepare_share(head, network, majority, num_minority, key):
-  return {'minority_share': num_minority / (num_minority + batches.count(majority))}
+  return {
+    'minority_share': num_minority / (num_minority + steps.count_images(majority))
+  }
 
 
 def _prepare_reference(head, network, majority, num_minority, key):

@@ -7,6 +7,7 @@ import numpy as np
 
 from egan_jax.reporting.tables import to_markdown
 from experiments import documents
+from experiments.few_images.problems import PROBLEMS
 
 DOCUMENT = Path(__file__).parents[2] / 'docs' / 'one_rare_image.md'
 COMMAND = 'experiments.few_images'
@@ -203,8 +204,7 @@ def write(stored: dict) -> None:
 
 
 def _order(cells) -> dict:
-  wanted = ['airplane/automobile', 'bird/cat', 'CIFAR-100 0/1', 'chest X-ray']
-  return dict.fromkeys([*wanted, *(key[0] for key in cells)])
+  return dict.fromkeys([*PROBLEMS, *(key[0] for key in cells)])
 
 
 def _rows(cells) -> list[tuple[str, int]]:

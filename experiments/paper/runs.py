@@ -22,7 +22,7 @@ CURVES = (
   'discriminator_loss',
 )
 # Where and how a run is computed and judged after training, not what it is.
-_FREE = {'data_dir', 'majority_devices', 'images_at_once', 'activation_memory_share'}
+_FREE = {'data_dir', *workdir.PLACEMENT}
 
 
 def play(cell: Cell, seed: int, data_dir: str, runs: Path) -> None:

@@ -11,6 +11,12 @@ def check_share(name: str, value: float) -> None:
     raise UserError(f'{name}={value}: it must be greater than 0 and less than 1')
 
 
+def check_cost(name: str, cost: float) -> None:
+  """Raises `UserError` unless the cost of a mistake is positive and finite."""
+  if not 0 < cost < np.inf:
+    raise UserError(f'{name}={cost}: it must be positive and finite')
+
+
 def check_count(name: str, value: int) -> None:
   """Raises `UserError` unless there is at least one."""
   if value < 1:

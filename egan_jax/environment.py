@@ -28,11 +28,16 @@ def describe_environment() -> dict:
 
 def _find_commit() -> str | None:
   """The commit of the checkout this package runs from; '-dirty' if it was changed."""
-  command = ['git', 'describe', '--always', '--abbrev=40', '--dirty', '--exclude=*']
-  try:
+
+  def run(*arguments: str) -> str:
+    command, folder = ['git', *arguments], Path(__file__).parent
     return subprocess.run(
-      command, cwd=Path(__file__).parent, capture_output=True, check=True, text=True
+      command, cwd=folder, capture_output=True, check=True, text=True
     ).stdout.strip()
+
+  try:
+    run('ls-files', '--error-unmatch', Path(__file__).name)  # or it is another's
+    return run('describe', '--always', '--abbrev=40', '--dirty', '--exclude=*')
   except (OSError, subprocess.CalledProcessError):
     return None
 

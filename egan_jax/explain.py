@@ -75,6 +75,7 @@ def explain(
   model: Bundle,
   paths: Iterable[str | os.PathLike],
   folder: str | os.PathLike,
+  numbers: Iterable[int] | None = None,
 ) -> list[Path | None]:
   """Writes a panel for every image; one image at a time is in memory.
 
@@ -82,6 +83,7 @@ def explain(
     model: the model.
     paths: image files.
     folder: where the panels go, named after number and image: 00000_cat.png.
+    numbers: of the images; by default they are counted from 0.
 
   Returns:
     The panels' paths; None for an image that cannot be read.
@@ -90,9 +92,10 @@ def explain(
     UserError: the folder cannot be written to.
   """
   folder, paths = Path(folder), list(paths)
+  numbers = range(len(paths)) if numbers is None else numbers
   written = []
   images = image_files.decode_many(paths, model.image_size)
-  for number, (path, image) in enumerate(zip(paths, images, strict=True)):
+  for number, path, image in zip(numbers, paths, images, strict=True):
     if isinstance(image, UnreadableImageError):
       written.append(None)
       continue

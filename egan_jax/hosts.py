@@ -85,7 +85,8 @@ def together() -> Iterator[None]:
     yield
   except UserError as error:
     problem = str(error)
-  for host, message in enumerate(exchange(problem)):
+  # In JSON, as names of files may be of any bytes.
+  for host, message in enumerate(map(json.loads, exchange(json.dumps(problem)))):
     if message:
       raise UserError(f'host {host}: {message}')
 

@@ -54,7 +54,8 @@ def _join_hosts() -> contextlib.AbstractContextManager:
   if missing:
     raise UserError(f'several hosts need {", ".join(missing)} too')
   address, number, this = (flag.value for flag in given)
-  if not (address.rpartition(':')[0] and address.rpartition(':')[2].isdigit()):
+  host, _, port = address.rpartition(':')
+  if not (host and port.isdigit() and 0 < int(port) < 2**16):
     raise UserError(f'--coordinator_address={address}: it must be HOST:PORT')
   if not 0 <= this < number:
     raise UserError(

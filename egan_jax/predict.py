@@ -12,7 +12,6 @@ import collections
 import contextlib
 import csv
 import dataclasses
-import itertools
 import os
 import signal
 import sys
@@ -46,7 +45,7 @@ def predict_to_file(
   paths: Paths,
   output: str | os.PathLike,
   names: Sequence[str] | None = None,
-) -> tuple[collections.Counter, list[Path]]:
+) -> tuple[collections.Counter, list[int]]:
   """Writes a CSV file of `COLUMNS`, a row per image, whole or not at all.
 
   If the predictor may abstain, a last column is `MAJORITY_FROM`.
@@ -58,13 +57,14 @@ def predict_to_file(
     names: what the images are called there; by default their paths.
 
   Returns:
-    How many images each decision was made for, and which were read.
+    How many images each decision was made for, and the positions of those read.
 
   Raises:
     UserError: the file cannot be written.
   """
   counts, readable = collections.Counter(), []
-  remaining = zip(paths, names or map(os.fspath, paths), strict=True)
+  names = list(names or map(os.fspath, paths))
+  done = 0
   with (
     # Paths may be of any bytes.
     run_files.open_output(
@@ -77,14 +77,10 @@ def predict_to_file(
     writer.writerow(COLUMNS if predictor.region is None else [*COLUMNS, MAJORITY_FROM])
     for predictions in batches:
       number = len(predictions.errors)
-      of_batch, named = zip(*itertools.islice(remaining, number), strict=True)
-      writer.writerows(_make_rows(named, predictions))
+      writer.writerows(_make_rows(names[done : done + number], predictions))
       counts.update(predictions.decisions)
-      readable += [
-        Path(path)
-        for path, error in zip(of_batch, predictions.errors, strict=True)
-        if not error
-      ]
+      readable += [done + i for i, error in enumerate(predictions.errors) if not error]
+      done += number
       bar.update(number)
   return counts, readable
 
@@ -180,7 +176,8 @@ def run_command() -> None:
       from egan_jax import explain as explanations
 
       decided_by = dataclasses.replace(bundle, threshold=predictor.threshold)
-      explanations.explain(decided_by, readable, explain.value)
+      of_readable = [paths[position] for position in readable]
+      explanations.explain(decided_by, of_readable, explain.value, readable)
     decided = ', '.join(f'{number} {name}' for name, number in counts.most_common())
     lines = [f'{len(paths)} images: {decided}; in {output.value}']
     if passed_over:

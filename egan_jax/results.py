@@ -164,16 +164,16 @@ def _make_references(
 ) -> References:
   """Training images of the first fold."""
 
-  def name(indices, paths):
-    return [paths[i] if paths else f'training image {i}' for i in indices]
+  def name(positions, paths, indices):
+    return [paths[i] if paths else f'training image {indices[i]}' for i in positions]
 
   minority, majority = draws.minority[0], draws.majority
   return references.make(
     compute_features,
     images.minority[minority],
     take(images.majority, majority),
-    name(minority, images.minority_paths),
-    name(majority, images.majority_paths),
+    name(minority, images.minority_paths, images.minority_indices),
+    name(majority, images.majority_paths, images.majority_indices),
   )
 
 

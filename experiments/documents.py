@@ -35,4 +35,4 @@ def replace_table(text: str, marker: str, table: str) -> str:
   """
   if marker not in text:
     raise ValueError(f'the document has no line {marker.strip()}')
-  return re.sub(re.escape(marker) + r'(\|.*\n)*', lambda _: marker + table, text)
+  return re.sub(re.escape(marker) + r'(\|.*(\n|$))*', lambda _: marker + table, text)

@@ -104,11 +104,13 @@ def _measure_all(runs: Path) -> dict[str, str]:
     if figure != 5:
       failed |= measure(figures.list_cells(figure), seeds[:1], 'none', runs)
   if 5 in _FIGURE.value:
-    writing.write_no_pretraining(
-      figures.measure_no_pretraining(
+    try:
+      measured = figures.measure_no_pretraining(
         _DATA_DIR.value, runs, _NUM_EPOCHS.value, _PLAY.value
       )
-    )
+      writing.write_no_pretraining(measured)
+    except UserError as error:
+      failed['figure 5'] = str(error)
   return failed
 
 

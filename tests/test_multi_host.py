@@ -244,6 +244,10 @@ def test_port_that_is_taken():
       '--coordinator_address=a: it must be HOST:PORT',
     ),
     (
+      {'coordinator_address': 'a:70000', 'num_processes': 2, 'process_id': 0},
+      '--coordinator_address=a:70000: it must be HOST:PORT',
+    ),
+    (
       {'coordinator_address': 'a:1', 'num_processes': 2, 'process_id': 2},
       '--process_id=2: .* must be 0 to 1',
     ),

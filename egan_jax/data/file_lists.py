@@ -69,7 +69,7 @@ def read_csv(
           f'{path}: the first line must name the columns {",".join(needed)},'
           f' separated by commas, but it is {",".join(names)[:80]!r}'
         )
-      for name in needed:
+      for name in filter(None, names):
         if names.count(name) > 1:
           raise UserError(f'{path}: the first line names the column {name} twice')
       rows = [(reader.line_num, row) for row in reader]

@@ -52,13 +52,16 @@ class ImageFacts:
     width: in pixels, upright.
     height: likewise.
     mode: Pillow's name of the pixel format, such as 'L', 'RGB' or 'I;16'.
-    sha256: of the decoded pixels, hex: equal for two files of the same image.
+    sha256: of the decoded pixels, hex: equal for two files of the same image. Of a large
+      JPEG it depends on the size that was asked for.
+    file_sha256: of the file's bytes, hex.
   """
 
   width: int
   height: int
   mode: str
   sha256: str
+  file_sha256: str
 
 
 def decode(source: Source, image_size: int | None) -> np.ndarray:
@@ -89,10 +92,12 @@ def decode(source: Source, image_size: int | None) -> np.ndarray:
 
 def inspect(source: Source, image_size: int) -> tuple[np.ndarray, ImageFacts]:
   """As `decode`, with what else a data report tells of a file."""
-  (width, height), mode, image = _read(source, image_size)
+  data = source if isinstance(source, bytes) else _read_bytes(Path(source))
+  (width, height), mode, image = _read(data, image_size)
   digest = hashlib.sha256(f'{width}x{height}'.encode())
   digest.update(image.tobytes())
-  facts = ImageFacts(width, height, mode, digest.hexdigest())
+  of_file = hashlib.sha256(data).hexdigest()
+  facts = ImageFacts(width, height, mode, digest.hexdigest(), of_file)
   return _squash(image, image_size), facts
 
 

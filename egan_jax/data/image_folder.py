@@ -95,7 +95,9 @@ def decode(
   is_copy = originals != np.arange(len(kept))
   held_out = all(file.split == 'train' for file in files)
   if held_out:
-    is_test[~is_copy] = hold_out(seed, is_minority[~is_copy], fingerprints[~is_copy])
+    file_hashes = np.array([facts.file_sha256 for _, facts in kept])
+    columns = is_minority, fingerprints, file_hashes
+    is_test[~is_copy] = hold_out(seed, *(column[~is_copy] for column in columns))
     is_test = is_test[originals]
   for label, of_class in zip(classes, (is_minority, ~is_minority), strict=True):
     if not (of_class & ~is_test).any():
@@ -185,7 +187,10 @@ def find_originals(
 
 
 def hold_out(
-  seed: int, is_minority: np.ndarray, fingerprints: np.ndarray
+  seed: int,
+  is_minority: np.ndarray,
+  fingerprints: np.ndarray,
+  file_hashes: np.ndarray,
 ) -> np.ndarray:
   """Bool `[N]`: which images become test images, drawn in each class by itself.
 
@@ -193,6 +198,7 @@ def hold_out(
     seed: of the draw.
     is_minority: bool `[N]`.
     fingerprints: `[N]`, different within a class; images of both stay in training.
+    file_hashes: `[N]`, the same whatever size images are decoded to.
   """
   held = np.zeros(len(is_minority), bool)
   contradicted = np.intersect1d(fingerprints[is_minority], fingerprints[~is_minority])
@@ -202,9 +208,9 @@ def hold_out(
     members = np.flatnonzero(is_minority == (role == 'minority'))
     if len(members) < _ENOUGH[role]:
       continue
-    # In order of their fingerprints, whatever order the files came in.
-    order = np.random.default_rng(stream).permutation(np.sort(fingerprints[members]))
-    free = order[~np.isin(order, contradicted)]
-    chosen = free[: len(members) // _HELD_OUT]
-    held[members] = np.isin(fingerprints[members], chosen)
+    # Whatever order the files came in.
+    members = members[np.argsort(file_hashes[members])]
+    order = np.random.default_rng(stream).permutation(members)
+    free = order[~np.isin(fingerprints[order], contradicted)]
+    held[free[: len(members) // _HELD_OUT]] = True
   return held

@@ -58,8 +58,9 @@ class TwoClasses:
     return tuple(missing)
 
   def fingerprint(self) -> str:
-    """SHA-256 of all pixels, of which some images at a time are in memory."""
-    digest = hashlib.sha256()
+    """SHA-256 of labels and pixels, of which some images at a time are in memory."""
+    digest = hashlib.sha256(np.packbits(self.test_is_minority))
+    digest.update(repr((len(self.minority), len(self.majority))).encode())
     for images in (self.minority, self.majority, self.test):
       for start in range(0, len(images), _HASHED_AT_ONCE):
         digest.update(np.ascontiguousarray(images[start : start + _HASHED_AT_ONCE]))

@@ -44,22 +44,23 @@ def read_protocols(run: FinishedRun) -> dict[str, dict]:
   """What the run scored under each protocol there is: `label` and `metrics`.
 
   Each metric has a `mean` and perhaps, over folds, `std` and `min` and `max` or
-  `worst`, and an `epoch`. The floor is the last, after that at the decision's prior if
-  this is not the test set's; without test images of both classes there are none.
+  `worst`, and an `epoch`. The decision's own comes first and the floor last, both in the
+  test set's world; before the floor they stand at the decision's prior if this is
+  another. Without test images of both classes there are none.
   """
   protocols = run.summary.get('protocols') or {}
   decision = run.summary['decision']
   columns = {}
   if decision['metrics']:
     columns[name_decision(decision)] = _pick(decision)
-  if at_prior := decision['metrics_at_prior']:
-    prior = decision['prior']
-    title = f'{name_decision(decision)} at prior {prior:g}'
-    columns[title] = {'label': decision['label'], 'metrics': at_prior}
   if 'honest' in protocols:
     columns[name_honest(protocols['honest'])] = _pick(protocols['honest'])
   if 'paper' in protocols:
     columns['paper (oracle)'] = _pick(protocols['paper'])
+  if at_prior := decision['metrics_at_prior']:
+    prior = decision['prior']
+    title = f'{name_decision(decision)} at prior {prior:g}'
+    columns[title] = {'label': decision['label'], 'metrics': at_prior}
   label = 'the floor: no look at an image'
   if at_prior:
     floor = _compute_floor(run, prior)

@@ -17,10 +17,12 @@ _DECISION_METRICS = (
 def run_text(summary: dict) -> str:
   """What to print of a run: the game's table if there is one, and the decision.
 
-  At the threshold 0 a game's decision is the table's honest column.
+  At the threshold 0 a game's decision is the table's honest column, and if there is
+  nothing to remark on it, all there is to say.
   """
   parts = [result_table(summary)] if 'protocols' in summary else []
-  if not parts or not is_honest_column(summary['decision']):
+  decision = summary['decision']
+  if not parts or decision['notes'] or not is_honest_column(decision):
     parts.append(decision_text(summary))
   return '\n\n'.join(parts)
 

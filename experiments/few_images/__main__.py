@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from egan_jax import command_line, feature_extractor
+from egan_jax import command_line, feature_extractor, run_files
 from egan_jax.errors import UserError
 from experiments.few_images import tables
 from experiments.few_images.decisions import (
@@ -48,17 +48,23 @@ _RENDER = flags.DEFINE_bool('render', False, 'Only write the document.')
 
 
 def main() -> None:
-  """Measures what is not stored yet and writes the document."""
-  output = Path(_OUTPUT.value)
-  stored = json.loads(output.read_text()) if output.exists() else {}
+  """Measures what is not stored yet and, if nothing fails, writes the document."""
+  output, failed = Path(_OUTPUT.value), []
   if not _RENDER.value:
     for size in _SIZES.value:
       for name in _PROBLEMS.value:
-        _run_problem(stored, output, name, size)
-  tables.write(stored)
+        failed += _run_problem(output, name, size)
+  if failed:
+    raise UserError(f'not measured: {"; ".join(failed)}')
+  tables.write(_read(output))
 
 
-def _run_problem(stored: dict, output: Path, name: str, size: str) -> None:
+def _read(output: Path) -> dict:
+  return json.loads(output.read_text()) if output.exists() else {}
+
+
+def _run_problem(output: Path, name: str, size: str) -> list[str]:
+  """Measures what is not stored of a problem; what could not be, and why."""
   backbones = _BACKBONES.value.split('+')
   try:
     problem = Problem(
@@ -69,8 +75,7 @@ def _run_problem(stored: dict, output: Path, name: str, size: str) -> None:
       _MIRRORED.value,
     )
   except FileNotFoundError as error:
-    print(error)
-    return
+    return [str(error)]
   jobs: dict[str, Callable] = {
     'fusion': lambda: run_fusion(
       problem,
@@ -88,23 +93,26 @@ def _run_problem(stored: dict, output: Path, name: str, size: str) -> None:
   for rival, draws in others.items():
     if draws:
       jobs[rival] = lambda rival=rival, draws=draws: run_rival(problem, rival, draws)
-  mirrored = ' mirrored' if _MIRRORED.value else ''
+  mirrored, failed = ' mirrored' if _MIRRORED.value else '', []
   for method, job in jobs.items():
     keys = f'{name}|{_BACKBONES.value}{mirrored}|{size}'
-    if any(key.startswith(f'{keys}|{method}|') for key in stored):
+    if any(key.startswith(f'{keys}|{method}|') for key in _read(output)):
       continue
     try:
       results = job()
     except UserError as error:
-      print(f'{keys}|{method}: {error}', flush=True)
+      failed.append(f'{keys}|{method}: {error}')
       continue
+    # Read again: another process may have stored some meanwhile.
+    stored = _read(output)
     for (made, n), rows in results.items():
       stored[f'{keys}|{made}|{n}'] = {
         key: [round(float(row[key]), 5) for row in rows] for key in rows[0]
       }
       means = {key: np.mean([row[key] for row in rows]).round(4) for key in rows[0]}
       print(f'{keys}|{made}|{n}', *means.items(), flush=True)
-    output.write_text(json.dumps(stored, indent=0, sort_keys=True) + '\n')
+    run_files.write_text(output, json.dumps(stored, indent=0, sort_keys=True) + '\n')
+  return failed
 
 
 if __name__ == '__main__':

@@ -132,9 +132,10 @@ def _extract(
   pair: str, backbone: str, image_size: int, preprocess: str, data_dir: str, runs: Path
 ) -> dict[str, np.ndarray]:
   """Features of all images of a pair, kept for its other ratios and seeds."""
-  path = runs / f'features_{pair}_{backbone}_{image_size}_{preprocess}.npz'
+  images = _load(pair, data_dir, image_size)
+  of_images = images.fingerprint()[:12]
+  path = runs / f'features_{pair}_{of_images}_{backbone}_{image_size}_{preprocess}.npz'
   if not path.exists():
-    images = _load(pair, data_dir, image_size)
     buffer = io.BytesIO()
     np.savez(
       buffer,

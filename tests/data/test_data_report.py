@@ -13,7 +13,7 @@ from egan_jax.errors import UserError
 
 
 def _record(name, label, split, sha256=None, width=10, height=20, mode='RGB', **of):
-  facts = ImageFacts(width, height, mode, sha256 or name)
+  facts = ImageFacts(width, height, mode, sha256 or name, '')
   return Record(name, label, split, facts, **of)
 
 

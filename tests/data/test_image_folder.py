@@ -116,6 +116,21 @@ def test_hold_out_is_stratified_and_of_all_images(tmp_path):
   assert classes.report['test_is_held_out']
 
 
+def test_hold_out_does_not_depend_on_the_size_that_images_are_decoded_to(tmp_path):
+  rng = np.random.default_rng(0)
+  for index in range(25):
+    path = (
+      tmp_path / 'train' / ('few', 'many')[index % 2 or index == 24] / f'{index}.jpg'
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+  small, large = (
+    image_folder.load(str(tmp_path), image_size=size).test_paths for size in (8, 64)
+  )
+  assert small == large and len(small) == 4
+
+
 def test_hold_out_follows_the_seed(tmp_path):
   root = _make(tmp_path, (12, 40))
   first, again, other = (_load(root, seed=seed).test_paths for seed in (0, 0, 1))
@@ -164,7 +179,7 @@ def test_images_of_both_classes_are_not_held_out(seed):
   fingerprints = np.array(
     [*rng.permutation(200)[:60], *rng.permutation(400)[:240]], str
   )
-  held = image_folder.hold_out(seed, is_minority, fingerprints)
+  held = image_folder.hold_out(seed, is_minority, fingerprints, fingerprints)
   for of_class in (is_minority, ~is_minority):
     assert held[of_class].sum() == of_class.sum() // 5
   contradicted = set(fingerprints[is_minority]) & set(fingerprints[~is_minority])
@@ -190,8 +205,8 @@ def test_a_training_image_counts_once(own_test, tmp_path):
 def test_hold_out_of_a_class_does_not_depend_on_the_other():
   is_minority = np.arange(100) < 30
   names = np.arange(100).astype(str)
-  held = image_folder.hold_out(3, is_minority, names)
-  fewer = image_folder.hold_out(3, is_minority[:60], names[:60])
+  held = image_folder.hold_out(3, is_minority, names, names)
+  fewer = image_folder.hold_out(3, is_minority[:60], names[:60], names[:60])
   np.testing.assert_array_equal(held[:30], fewer[:30])
 
 

@@ -123,6 +123,7 @@ def test_folders_with_mistakes(names, parts, tmp_path):
     ('path,label,split\na.png,x\n', ["line 2: split is ''"]),
     ('path,label,Split\na.png,x,train\n', ['column Split must be called split']),
     ('path,label,label\na.png,x,y\n', ['names the column label twice']),
+    ('path,label,split,split\na.png,x,,\n', ['names the column split twice']),
     ('path,label,split\na.png,x,train\nb.png,y,test\n', ['test images of y,']),
   ],
 )

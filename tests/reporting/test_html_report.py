@@ -64,7 +64,7 @@ def _write_scores(folder):
 def _make_data_report():
   records = [
     data_report.Record(
-      f'{split}/{label}/{i}.png', label, split, ImageFacts(8 + i, 9, 'L', str(i))
+      f'{split}/{label}/{i}.png', label, split, ImageFacts(8 + i, 9, 'L', str(i), '')
     )
     for split in ('train', 'test')
     for label in CLASSES
@@ -321,6 +321,21 @@ def test_a_floor_stands_beside_results_at_another_prior(tmp_path):
   )
   assert floor['brier']['mean'] == pytest.approx(0.01 * 0.99)
   assert [*columns][-1] == 'always minority'
+
+
+def test_a_verdict_compares_figures_of_one_world(tmp_path):
+  """The game's decision is its honest column; what stands at a prior is no verdict."""
+  _write_scores(tmp_path)
+  summary = _make_summary()
+  f1 = {'f1': {'mean': 0.9, 'std': 0.0, 'min': 0.9, 'max': 0.9}}
+  honest = {'label': 'honest: x', 'metrics': {**_evaluate(), **f1}}
+  summary['protocols'] = {'honest': {**honest, 'selected_on_test_labels': False}}
+  summary['decision'] |= {'method': 'egan', 'threshold_rule': 'zero', 'prior': 0.01}
+  summary['decision']['metrics_at_prior'] = _evaluate(0.01)
+  run = finished_run.read(_write_run(tmp_path, summary))
+  columns = [column['name'] for column in report_results.make_columns(run)]
+  assert columns[0] == 'honest' and 'decision at prior 0.01' in columns
+  assert 'Every fold beats' in report_results.make_verdict(run)
 
 
 def test_a_summary_can_be_given_before_it_is_written(tmp_path):

@@ -72,6 +72,8 @@ def test_at_zero_the_honest_column_is_the_decision_of_a_game_only(method, shown)
   classes = {'minority': 'a', 'majority': 'b'}
   summary = make_summary([[0.5]]) | {'decision': decision, 'classes': classes}
   assert ('Score below' in run_text(summary)) == shown
+  decision['notes'] = ['the rule asked for cannot be kept']
+  assert 'the rule asked for cannot be kept' in run_text(summary)
 
 
 def test_markdown_is_a_table_of_equal_rows():

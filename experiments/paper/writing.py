@@ -34,7 +34,7 @@ This page is made by one command from the stored measurements in
 python -m experiments.tables --all
 ```
 
-Beside every number stands the command that makes it again: DATA_DIR is a TFDS data
+Beside every number stands the command it was made with: DATA_DIR is a TFDS data
 folder (for chest X-rays the folder with `train/` and `test/`), DIR a folder for runs.
 A game is chaotic: another machine or JAX version gives other games, and means within
 about the spread printed here. Seconds are those of a run's last session; runs on an NVIDIA
@@ -43,6 +43,12 @@ ImageNet weights are EfficientNetLite0's in both networks;
 the paper's own DenseNet121 file could not be downloaded where this was run."""
 
 
+_RULES = '''*Last*: the last epoch. *After steps*: the first that ends after 20 updates. *Best fed*
+(the default): the highest AUROC of the images that the game was fed with. *Best left out*: the
+same of images of both classes that were held back. *Most stable*: held-back majority images are
+ranked most like one epoch before. *Nearest false positive rate*: a cut at 0 calls nearest to 5 %
+of the held-back majority images minority. *Running average*: the mean of the discriminator's
+parameters over the epochs so far (0.9 of the old, 0.1 of the new) scores in its place.'''
 _FEW_IMAGES = """\
 ## A decision from one rare image
 
@@ -129,7 +135,7 @@ def write_page(results: Path = store.RESULTS, page: Path = PAGE) -> None:
     parts += [f'**{heading}**', to_markdown([head, *rows])]
   rules = results / f'{epoch_report.NAME}.md'
   if rules.exists():
-    parts += ['## Which epoch', rules.read_text().strip()]
+        parts += ['## Which epoch', _RULES, rules.read_text().strip()]
   few = results / 'few_images.json'
   if few.exists():
     cells = few_images_tables.parse(_read(few))

@@ -284,7 +284,10 @@ def test_numbers_out_of_their_range_are_named(changes, tiny_registered):
     _on_tiny('fine_tuned', **changes).fit(*_images())
 
 
-@pytest.mark.parametrize('name', ['EfficientNetLite0', 'DenseNet121'])
+@pytest.mark.parametrize(
+  'name',
+  ['EfficientNetLite0', pytest.param('DenseNet121', marks=pytest.mark.slow)],
+)
 def test_a_fit_on_images_can_be_pickled(name):
   images, y = _images()
   classifier = EGANClassifier(

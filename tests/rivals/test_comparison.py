@@ -140,7 +140,8 @@ def test_one_minority_image(images, training):
 
 @pytest.mark.parametrize('num_majority', [1, 10])
 def test_too_few_majority_images_for_the_rule(features, num_majority):
-  few = dataclasses.replace(features, majority=features.majority[:num_majority])
+  majority, minority = features.majority[:num_majority], features.minority[:1]
+  few = dataclasses.replace(features, majority=majority, minority=minority)
   for row in _compare(few, None, calibrate=True):
     if row['rival'] == 'always_minority' or num_majority == 1:
       assert (row['threshold'], row['threshold_rule']) == (0, 'zero')

@@ -43,12 +43,12 @@ ImageNet weights are EfficientNetLite0's in both networks;
 the paper's own DenseNet121 file could not be downloaded where this was run."""
 
 
-_RULES = '''*Last*: the last epoch. *After steps*: the first that ends after 20 updates. *Best fed*
+_RULES = """*Last*: the last epoch. *After steps*: the first that ends after 20 updates. *Best fed*
 (the default): the highest AUROC of the images that the game was fed with. *Best left out*: the
 same of images of both classes that were held back. *Most stable*: held-back majority images are
 ranked most like one epoch before. *Nearest false positive rate*: a cut at 0 calls nearest to 5 %
 of the held-back majority images minority. *Running average*: the mean of the discriminator's
-parameters over the epochs so far (0.9 of the old, 0.1 of the new) scores in its place.'''
+parameters over the epochs so far (0.9 of the old, 0.1 of the new) scores in its place."""
 _FEW_IMAGES = """\
 ## A decision from one rare image
 
@@ -135,7 +135,7 @@ def write_page(results: Path = store.RESULTS, page: Path = PAGE) -> None:
     parts += [f'**{heading}**', to_markdown([head, *rows])]
   rules = results / f'{epoch_report.NAME}.md'
   if rules.exists():
-        parts += ['## Which epoch', _RULES, rules.read_text().strip()]
+    parts += ['## Which epoch', _RULES, rules.read_text().strip()]
   few = results / 'few_images.json'
   if few.exists():
     cells = few_images_tables.parse(_read(few))

@@ -16,7 +16,7 @@ _COUNTS = {
   'recall': ('minority_correct', 'minority_total'),
   'specificity': ('majority_correct', 'majority_total'),
 }
-FEWEST_FOR_BOOTSTRAP = 30  # images of each class
+_FEWEST_FOR_BOOTSTRAP = 30  # images of each class
 _NUM_POSTERIOR_DRAWS = 10_000
 _NAMES = (*metrics.METRICS, *metrics.FURTHER_METRICS, *metrics.PROBABILITY_METRICS)
 
@@ -93,7 +93,7 @@ def over_test_images(
     result[name] |= {'low': float(low), 'high': float(high)}
 
   bootstrapped = [name for name, of_metric in result.items() if 'low' not in of_metric]
-  if min(map(len, classes)) < FEWEST_FOR_BOOTSTRAP:
+  if min(map(len, classes)) < _FEWEST_FOR_BOOTSTRAP:
     return result
   resampled = []
   for _ in range(num_resamples):

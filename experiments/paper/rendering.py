@@ -24,8 +24,9 @@ def mean_and_spread(values: Sequence[float]) -> str:
 def describe_machine(environment: dict) -> str:
   """Processor, cores and versions in one line."""
   versions, cores = environment['versions'], environment['cores']
+  commit, dirty, _ = (environment['commit'] or 'unknown').partition('-dirty')
   return (
     f'{cores} core{"s" * (cores > 1)} of {environment["processor"]}'
     f' ({", ".join(environment["devices"])}), Python {environment["python"]},'
-    f' JAX {versions["jax"]}, egan_jax {(environment["commit"] or "unknown")[:9]}'
+    f' JAX {versions["jax"]}, egan_jax {commit[:9]}{dirty}'
   )

@@ -38,7 +38,9 @@ Beside every number stands the command it was made with: DATA_DIR is a TFDS data
 folder (for chest X-rays the folder with `train/` and `test/`), DIR a folder for runs.
 A game is chaotic: another machine or JAX version gives other games, and means within
 about the spread printed here. Seconds are those of a run's last session; runs on an NVIDIA
-H200 shared it with up to eight others (how: [speed.md](speed.md#on-an-accelerator)).
+H200 shared it with up to eight others (how: [speed.md](speed.md#on-an-accelerator)). A commit
+is "-dirty" where tracked files were changed, be they code, results or documents. A command
+measures all seeds and rivals it names, also where the line beside it says that fewer were measured.
 ImageNet weights are EfficientNetLite0's in both networks;
 the paper's own DenseNet121 file could not be downloaded where this was run."""
 

@@ -13,6 +13,7 @@ from experiments.paper import (
   figures,
   paper_figures,
   paper_tables,
+  rendering,
   store,
   summaries,
   table_rows,
@@ -25,7 +26,7 @@ from experiments.paper.cells import (
   describe,
   describe_command,
 )
-from tests.experiments.stored_runs import CELL, LITE
+from tests.experiments.stored_runs import CELL, ENVIRONMENT, LITE
 
 
 def test_the_paper_contradicts_itself_nowhere_else():
@@ -229,3 +230,10 @@ def test_the_page_is_made_of_what_is_stored(measured, tmp_path, monkeypatch):
   assert str(tmp_path) not in text  # no path of the machine
   f1 = np.concatenate([run['honest']['f1'] for run in measured['runs'].values()])
   assert f'{f1.mean():.3f} ± {f1.std(ddof=1):.3f}' in text
+
+
+def test_a_commit_that_was_changed_says_so():
+  sha = '0123456789abcdef'
+  for commit, told in ((sha, '012345678'), (f'{sha}-dirty', '012345678-dirty')):
+    machine = rendering.describe_machine({**ENVIRONMENT, 'commit': commit})
+    assert machine.endswith(f'egan_jax {told}')

@@ -280,7 +280,7 @@ def _render_setting(name: str, setting: dict) -> str:
     f'**{setting["title"]}**: {setting["num_games"]} games (seeds'
     f' {", ".join(map(str, setting["seeds"]))}, five folds each) of'
     f' {setting["num_epochs"]} epochs, {seconds:.0f} s on'
-    f' {rendering.describe_machine(setting["environment"])}; mean ± standard deviation'
+    f' {rendering.describe_machines([setting["environment"]])}; mean ± standard deviation'
     f' over games. `{_COMMAND} --setting={name} --data_dir=DATA_DIR'
     f' --seeds={",".join(map(str, setting["seeds"]))}'
     f' --num_epochs={setting["num_epochs"]}`\n\n'

@@ -1,6 +1,6 @@
 """Numbers as text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -21,12 +21,19 @@ def mean_and_spread(values: Sequence[float]) -> str:
   return f'{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}'
 
 
-def describe_machine(environment: dict) -> str:
-  """Processor, cores and versions in one line."""
-  versions, cores = environment['versions'], environment['cores']
-  commit, dirty, _ = (environment['commit'] or 'unknown').partition('-dirty')
-  return (
-    f'{cores} core{"s" * (cores > 1)} of {environment["processor"]}'
-    f' ({", ".join(environment["devices"])}), Python {environment["python"]},'
-    f' JAX {versions["jax"]}, egan_jax {commit[:9]}{dirty}'
+def describe_machines(environments: Iterable[dict]) -> str:
+  """Each processor with its cores, versions and the commits that ran there, in one line."""
+  commits = {}
+  for environment in environments:
+    versions, cores = environment['versions'], environment['cores']
+    machine = (
+      f'{cores} core{"s" * (cores > 1)} of {environment["processor"]}'
+      f' ({", ".join(environment["devices"])}), Python {environment["python"]},'
+      f' JAX {versions["jax"]}'
+    )
+    commit, dirty, _ = (environment['commit'] or 'unknown').partition('-dirty')
+    commits.setdefault(machine, {})[f'{commit[:9]}{dirty}'] = None
+  return ' and '.join(
+    f'{machine}, egan_jax {", ".join(of_machine)}'
+    for machine, of_machine in commits.items()
   )

@@ -73,12 +73,10 @@ def describe_runs(cell: dict) -> str:
 def describe_played(runs: dict[str, dict], num_folds: int) -> str:
   """Which seeds were played, how long it took, and where."""
   seconds = sum(run['seconds']['train'] for run in runs.values())
-  machines = dict.fromkeys(
-    rendering.describe_machine(run['environment']) for run in runs.values()
-  )
+  machines = rendering.describe_machines(run['environment'] for run in runs.values())
   return (
     f'{summaries.describe_seeds(list(runs))} x {num_folds} folds,'
-    f' {seconds:.0f} s of training, {" and ".join(machines)}'
+    f' {seconds:.0f} s of training, {machines}'
   )
 
 

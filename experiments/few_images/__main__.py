@@ -109,7 +109,7 @@ def _run_problem(output: Path, name: str, size: str) -> list[str]:
       stored[f'{keys}|{made}|{n}'] = {
         key: [round(float(row[key]), 5) for row in rows] for key in rows[0]
       }
-      means = {key: np.mean([row[key] for row in rows]).round(4) for key in rows[0]}
+      means = {key: round(float(np.mean([r[key] for r in rows])), 4) for key in rows[0]}
       print(f'{keys}|{made}|{n}', *means.items(), flush=True)
     run_files.write_text(output, json.dumps(stored, indent=0, sort_keys=True) + '\n')
   return failed

@@ -307,5 +307,5 @@ def _drop_copies(rows: np.ndarray) -> np.ndarray:
   """The first of each set of identical rows, in their order."""
   first = {}
   for position, row in enumerate(rows):
-    first.setdefault(hashlib.sha256(row).digest(), position)
+    first.setdefault(hashlib.sha256(np.ascontiguousarray(row)).digest(), position)
   return rows[list(first.values())]

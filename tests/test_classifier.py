@@ -311,6 +311,16 @@ def test_images_of_any_range(fitted):
   )
 
 
+def test_images_in_another_order_in_memory(fitted):
+  """Such as those of PyTorch, whose channels come first."""
+  images, y = _images()
+  channels_first = np.ascontiguousarray(np.moveaxis(images, 3, 1))
+  X = np.moveaxis(channels_first, 1, 3)
+  np.testing.assert_array_equal(
+    _on_tiny().fit(X, y).decision_function(X), fitted.decision_function(images)
+  )
+
+
 def test_fit_on_images_can_be_saved_as_a_model(fitted, tmp_path):
   images, _ = _images()
   classifier = fitted

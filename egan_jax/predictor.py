@@ -178,7 +178,7 @@ class Predictor:
     if isinstance(images, str | os.PathLike):
       raise UserError(f'{images}: give a list of paths, if only of one')
     if not hasattr(images, 'shape'):
-      return self._read_files(images)
+      return self._read_files(_check_paths(images))
     check_images(images)
     size = self.bundle.image_size
     if images.shape[1:3] != (size, size):
@@ -277,6 +277,17 @@ def choose_region(bundle: Bundle, specificity: float) -> AbstainRegion:
     )
   strict = choose_threshold(bundle, target_specificity=specificity)
   return thresholds.abstain_between(strict, bundle.threshold)
+
+
+def _check_paths(paths: Iterable[Any]) -> list[str | os.PathLike]:
+  paths = list(paths)
+  for path in paths:
+    if not isinstance(path, str | os.PathLike):
+      raise UserError(
+        f'{type(path).__name__} is no path of a file: give paths, or images as one'
+        ' array, uint8 [N, H, W, 3]'
+      )
+  return paths
 
 
 # Networks are pytrees: a second predictor of the same layers compiles nothing.

@@ -192,6 +192,7 @@ def test_abstaining_needs_as_many_held_out_scores_as_its_specificity(model):
     (np.zeros((2, 0, 8, 3), np.uint8), r'\[2, 0, 8, 3\]'),
     ('cat.png', 'list of paths'),
     (['cat.png'], 'cat.png is missing'),
+    ([np.zeros((8, 8, 3), np.uint8)], 'ndarray is no path'),
   ],
 )
 def test_what_is_no_image_is_refused(images, match, model):

@@ -220,7 +220,8 @@ def _open(source: Source) -> Iterator[Image.Image]:
   try:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
       width, height = image.size
-      if width * height > Image.MAX_IMAGE_PIXELS:
+      limit = Image.MAX_IMAGE_PIXELS
+      if limit is not None and width * height > limit:
         raise Image.DecompressionBombError(f'{width} x {height} pixels')
       yield image
   except UnidentifiedImageError as error:

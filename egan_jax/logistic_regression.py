@@ -74,7 +74,7 @@ def _fit(
   penalty: float,
   balanced: bool,
 ) -> Line:
-  num_majority, num_minority = is_fitted.sum(), len(minority)
+  num_majority, num_minority = is_fitted.sum(dtype=majority.dtype), len(minority)
   half = (num_majority + num_minority) / 2
   of_majority = is_fitted * (half / num_majority if balanced else 1.0)
   of_minority = half / num_minority if balanced else 1.0
@@ -125,7 +125,7 @@ def _fit(
 
   # The offset is right for weights of 0, so that the first gradient is the images'.
   log_odds = 0.0 if balanced else jnp.log(num_majority / num_minority)
-  start = Line(jnp.zeros(majority.shape[1]), jnp.asarray(log_odds, jnp.float32))
+  start = Line(jnp.zeros_like(majority[0]), jnp.asarray(log_odds, majority.dtype))
   gradient = jax.grad(loss)(start)
   # A single huge feature must not end the fit of all others.
   scale = jnp.minimum(_norm(gradient), num_majority + num_minority)

@@ -311,6 +311,19 @@ def test_images_of_any_range(fitted):
   )
 
 
+@pytest.mark.parametrize('method', ['fusion', 'egan'])
+def test_in_jaxs_double_precision_mode(method, tiny_registered):
+  """A notebook may have set it for something else; here all stays float32."""
+  images, y = _images()
+  expected = _on_tiny(method).fit(images, y).decision_function(images)
+  with jax.enable_x64(True):
+    classifier = _on_tiny(method).fit(images, y)
+    scores = classifier.decision_function(images)
+  leaves = jax.tree.leaves((classifier.bundle_.front, classifier.bundle_.scorer))
+  assert {leaf.dtype for leaf in leaves} == {np.dtype(np.float32)}
+  np.testing.assert_allclose(scores, expected, atol=1e-3)
+
+
 def test_images_in_another_order_in_memory(fitted):
   """Such as those of PyTorch, whose channels come first."""
   images, y = _images()

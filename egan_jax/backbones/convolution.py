@@ -155,10 +155,10 @@ class Convolution(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     """`[B, H, W, in]` to `[B, h, w, features]`."""
     shape = (self.size, self.size, x.shape[-1], self.features)
-    kernel = self.param('kernel', self.kernel_init, shape)
+    kernel = self.param('kernel', self.kernel_init, shape, jnp.float32)
     y = convolve(x.astype(kernel.dtype), kernel, self.strides, self.padding)
     if self.use_bias:
-      y += self.param('bias', nn.initializers.zeros, (self.features,))
+      y += self.param('bias', nn.initializers.zeros, (self.features,), jnp.float32)
     return y
 
 
@@ -174,6 +174,7 @@ class DepthwiseConvolution(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     """`[B, H, W, C]` to `[B, h, w, C]`."""
     channels = x.shape[-1]
-    kernel = self.param('kernel', self.kernel_init, (self.size, self.size, channels, 1))
+    shape = (self.size, self.size, channels, 1)
+    kernel = self.param('kernel', self.kernel_init, shape, jnp.float32)
     x = x.astype(kernel.dtype)
     return depthwise_convolve(x, kernel, self.strides, self.padding)

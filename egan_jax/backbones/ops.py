@@ -77,9 +77,9 @@ class Normalization(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     """`[B, H, W, C]` to the same shape."""
     channels = (x.shape[-1],)
-    mean = self.variable('batch_stats', 'mean', jnp.zeros, channels)
-    var = self.variable('batch_stats', 'var', jnp.ones, channels)
-    self.variable('batch_stats', 'count', jnp.zeros, ())
+    mean = self.variable('batch_stats', 'mean', jnp.zeros, channels, jnp.float32)
+    var = self.variable('batch_stats', 'var', jnp.ones, channels, jnp.float32)
+    self.variable('batch_stats', 'count', jnp.zeros, (), jnp.float32)
     # Keras's guard against a channel without variance.
     return (x - mean.value) / jnp.maximum(jnp.sqrt(var.value), 1e-7)
 

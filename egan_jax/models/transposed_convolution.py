@@ -24,8 +24,8 @@ class TransposedConvolution(nn.Module):
     """`[B, H, W, C]` to `[B, 2H, 2W, features]`."""
     channels = x.shape[-1]
     shape = (3, 3, self.features, channels)
-    kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape)
-    bias = self.param('bias', nn.initializers.zeros, (self.features,))
+    kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape, jnp.float32)
+    bias = self.param('bias', nn.initializers.zeros, (self.features,), jnp.float32)
     # The narrower intermediate result is the faster one.
     if 9 * self.features < 4 * channels:
       quads = _multiply_then_shift(x, kernel)

@@ -15,6 +15,7 @@ from egan_jax.errors import UserError
 
 @pytest.mark.slow
 def test_on_eight_devices():
+  flags = os.environ['XLA_FLAGS'], '--xla_force_host_platform_device_count=8'
   process = subprocess.run(
     [
       *(
@@ -28,7 +29,7 @@ def test_on_eight_devices():
       ),
       Path(__file__).with_name('eight_devices.py'),
     ],
-    env={**os.environ, 'XLA_FLAGS': '--xla_force_host_platform_device_count=8'},
+    env={**os.environ, 'XLA_FLAGS': ' '.join(flags)},
     capture_output=True,
     text=True,
   )

@@ -15,7 +15,7 @@ import pytest
 from egan_jax import backbones
 from egan_jax.backbones import Backbone
 from egan_jax.state import Player
-from tests import small_runs
+from tests import commands, small_runs
 
 
 def pytest_configure(config):
@@ -89,6 +89,13 @@ def tiny_variables(tiny_backbone):
 @pytest.fixture(scope='session')
 def tiny_player(tiny_variables) -> Player:
   return small_runs.make_tiny_player(tiny_variables)
+
+
+@pytest.fixture(scope='session')
+def run_command():
+  """Runs `python -m MODULE ARGUMENTS` in a folder, with changes to the environment."""
+  with commands.serve() as run:
+    yield run
 
 
 @pytest.fixture(scope='session')

@@ -176,39 +176,37 @@ def test_what_is_no_finished_run_is_refused(runs, tmp_path):
     compare.write(_read(runs[:1]), finished / workdir.CONFIG)
 
 
-def _run_command(tmp_path, *arguments):
-  return subprocess.run(
-    [sys.executable, '-m', 'egan_jax.compare', *map(str, arguments)],
-    capture_output=True,
-    text=True,
-    cwd=tmp_path,
-    env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONIOENCODING': 'utf-8:strict'},
-  )
-
-
 def test_names_that_are_not_utf_8_and_infinite_thresholds(tmp_path):
   folder, summary = _write_run(tmp_path / os.fsdecode(b'r\xe4n'), 1)
   summary['classes']['minority'] = os.fsdecode(b'b\xe4d')
   summary['decision']['thresholds'] = ['inf', '-inf']
   run_files.write_json(folder / workdir.SUMMARY, summary)
-  done = _run_command(tmp_path, folder, '--output=both')
+  done = subprocess.run(
+    [sys.executable, '-m', 'egan_jax.compare', folder, '--output=both'],
+    capture_output=True,
+    text=True,
+    cwd=tmp_path,
+    env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONIOENCODING': 'utf-8:strict'},
+  )
   assert done.returncode == 0, done.stderr
   for text in (done.stdout, (tmp_path / 'both' / 'compare.md').read_text()):
     assert r'r\udce4n' in text and r'b\udce4d / o' in text
     assert 'target_specificity: -infinity to infinity' in text
 
 
-def test_the_command(runs, tmp_path):
+def test_the_command(runs, tmp_path, run_command):
   folders = [folder for folder, _ in runs]
-  done = _run_command(tmp_path, *folders[:2], '--output', 'side by side')
-  assert done.returncode == 0, done.stderr
+  done = run_command(
+    'egan_jax.compare', *folders[:2], '--output', 'side by side', folder=tmp_path
+  )
+  assert done.status == 0, done.stderr
   assert done.stdout.startswith(tables.align(compare.tabulate(_read(runs[:2]))))
   assert {path.name for path in (tmp_path / 'side by side').iterdir()} == {
     'compare.md',
     'compare.png',
   }
-  refused = _run_command(tmp_path, tmp_path)
-  assert refused.returncode == 1
+  refused = run_command('egan_jax.compare', tmp_path)
+  assert refused.status == 1
   assert refused.stdout == ''
   assert refused.stderr == (
     f'error: {tmp_path} is not the workdir of a run: it has no config.json\n'

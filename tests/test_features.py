@@ -1,8 +1,5 @@
 """Features of images: the library call and the command."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -253,19 +250,10 @@ def test_output_that_cannot_be_written(tiny, tmp_path):
     )
 
 
-def _command(*arguments):
-  return subprocess.run(
-    [sys.executable, '-m', 'egan_jax.features', *arguments],
-    capture_output=True,
-    text=True,
-    timeout=120,
-    env={**os.environ, 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'},
-  )
-
-
-def test_command(tmp_path):
+def test_command(run_command, tmp_path):
   _save(tmp_path / 'images', _images(3), ['a.png', 'b.png', 'c.png'])
-  result = _command(
+  result = run_command(
+    'egan_jax.features',
     '--backbone=SmallConvEncoder',
     f'--images={tmp_path}/images',
     f'--output={tmp_path}/features.npz',
@@ -274,7 +262,7 @@ def test_command(tmp_path):
     '--preprocess=scale',
     '--batch_size=2',
   )
-  assert (result.returncode, result.stderr) == (0, '')
+  assert (result.status, result.stderr) == (0, '')
   assert result.stdout == f'features [3, 128] in {tmp_path}/features.npz\n'
   with np.load(tmp_path / 'features.npz') as file:
     assert file['features'].shape == (3, 2 * 2 * 32)
@@ -288,10 +276,9 @@ def test_command(tmp_path):
     (('--backbone=VGG', '--images=.', '--output=x.npz'), 'no image files in .'),
   ],
 )
-def test_command_refuses_in_one_line(arguments, part, tmp_path, monkeypatch):
-  monkeypatch.chdir(tmp_path)
-  result = _command(*arguments)
-  assert (result.returncode, result.stdout) == (1, '')
+def test_command_refuses_in_one_line(arguments, part, run_command, tmp_path):
+  result = run_command('egan_jax.features', *arguments, folder=tmp_path)
+  assert (result.status, result.stdout) == (1, '')
   assert result.stderr.startswith('error: ')
   assert result.stderr.count('\n') == 1
   assert part in result.stderr

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -23,75 +22,18 @@ NO_NETWORK = {
   for name in ('http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY')
 }
 
-# Imports once, then runs each command in a fork, as `python -m egan_jax.main` would.
-_SERVER = """
-import json, os, sys, traceback, warnings
-from egan_jax import main
-warnings.filterwarnings('ignore', 'os.fork')
-for line in sys.stdin:
-  request = json.loads(line)
-  child = os.fork()
-  if not child:
-    for number, name in ((0, os.devnull), (1, 'stdout'), (2, 'stderr')):
-      flags = os.O_RDWR | os.O_CREAT
-      os.dup2(os.open(request.get(name, name), flags), number)
-    sys.stdin = open(0)
-    os.environ.update(request['environment'])
-    os.chdir(request['folder'])
-    sys.argv = ['main.py', *request['arguments']]
-    try:
-      main.run()
-    except BaseException as error:
-      # As Python would, without the second it takes to tidy up.
-      status = getattr(error, 'code', 1) or 0
-      if isinstance(status, str):
-        print(status, file=sys.stderr)
-        status = 1
-      elif not isinstance(error, SystemExit):
-        traceback.print_exc()
-      sys.stdout.flush(), sys.stderr.flush()
-      os._exit(status)
-  status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-  print(status, flush=True)
-"""
-
-
-class Result(NamedTuple):
-  status: int
-  stdout: str
-  stderr: str
-
-
-@pytest.fixture(scope='module')
-def server():
-  with subprocess.Popen(
-    [sys.executable, '-c', _SERVER],
-    stdin=subprocess.PIPE,
-    stdout=subprocess.PIPE,
-    text=True,
-  ) as process:
-    yield process
-    process.stdin.close()
-
 
 @pytest.fixture
-def command(server, tmp_path, tmp_path_factory):
+def command(run_command, tmp_path):
   """Runs the command in `tmp_path`; returns exit status and what it printed."""
-  outputs = tmp_path_factory.mktemp('outputs')
 
   def run(*arguments, **environment):
-    files = {name: str(outputs / name) for name in ('stdout', 'stderr')}
-    for path in files.values():
-      Path(path).write_text('')
-    request = {
-      'arguments': arguments,
-      'environment': {**NO_NETWORK, **environment},
-      'folder': str(tmp_path),
-      **files,
-    }
-    print(json.dumps(request), file=server.stdin, flush=True)
-    status = int(server.stdout.readline())
-    return Result(status, *(Path(path).read_text() for path in files.values()))
+    return run_command(
+      'egan_jax.main',
+      *arguments,
+      folder=tmp_path,
+      environment={**NO_NETWORK, **environment},
+    )
 
   return run
 
@@ -276,7 +218,7 @@ def test_good_run(command, tmp_path):
 
 
 def test_as_a_module(tmp_path):
-  """What a shell sees, without the server above."""
+  """What a shell sees, without the server of `run_command`."""
   process = subprocess.run(
     [sys.executable, '-m', 'egan_jax.main', QUICKSTART, '--workdir=out', 'junk'],
     capture_output=True,

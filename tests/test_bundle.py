@@ -131,7 +131,7 @@ def _make_scorer(kind, size):
   )
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def of_features(tiny_registered, tiny_backbone, tiny_variables):
   """A model of the kind that has every field."""
   front = _make_extractor(tiny_backbone, tiny_variables)
@@ -144,11 +144,17 @@ def of_features(tiny_registered, tiny_backbone, tiny_variables):
   )
 
 
+@pytest.fixture(scope='module')
+def saved(of_features, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('saved') / 'model'
+  bundle.save(of_features, folder)
+  return folder
+
+
 @pytest.fixture
-def folder(of_features, tmp_path):
-  """A saved model."""
-  bundle.save(of_features, tmp_path / 'model')
-  return tmp_path / 'model'
+def folder(saved, tmp_path):
+  """A saved model that a test may change."""
+  return shutil.copytree(saved, tmp_path / 'model')
 
 
 def _compute(bundle):

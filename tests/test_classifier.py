@@ -15,11 +15,21 @@ from sklearn.utils.estimator_checks import (
   parametrize_with_checks,
 )
 
-from egan_jax import backbones, bundle, fitting, rivals
+from egan_jax import (
+  backbones,
+  bundle,
+  feature_extractor,
+  fitting,
+  pretrained,
+  rivals,
+  scorers,
+)
 from egan_jax.backbones.preprocessing import to_unit_range
 from egan_jax.classifier import EGANClassifier
 from egan_jax.errors import UserError
 from egan_jax.predictor import Predictor
+from tests.comparing import assert_identical
+from tests.small_runs import load_zeros
 
 ON_FEATURES = [name for name in rivals.names() if rivals.get(name).reads == 'features']
 ON_IMAGES = [
@@ -56,9 +66,13 @@ def test_scikit_learns_own_checks_of_the_defaults(estimator, check):
   check(estimator)
 
 
-def test_with_the_cut_where_classes_are_equally_probable():
+@pytest.mark.parametrize(
+  'method', ['nearest_class_mean', pytest.param('fusion', marks=pytest.mark.slow)]
+)
+def test_with_the_cut_where_classes_are_equally_probable(method):
   """The check that is expected to fail otherwise."""
-  check_classifiers_train('EGANClassifier', EGANClassifier(threshold='minimum_cost'))
+  classifier = EGANClassifier(method, threshold='minimum_cost')
+  check_classifiers_train('EGANClassifier', classifier)
 
 
 @pytest.fixture(scope='module')
@@ -193,6 +207,9 @@ def test_every_method_on_features(method):
   X, is_minority = _features()
   classifier = EGANClassifier(method, calibrate=False, random_state=0)
   predicted = classifier.fit(X, is_minority).predict(X)
+  scorer = classifier.decision_.scorer
+  assert scorer.kind in scorers.KINDS and scorer.head is None
+  assert scorer.reads == rivals.get(method).reads
   assert predicted[is_minority].mean() > 0.8
   assert (~predicted[~is_minority]).mean() > (0.8 if 'always' not in method else -1)
 
@@ -284,20 +301,14 @@ def test_numbers_out_of_their_range_are_named(changes, tiny_registered):
     _on_tiny('fine_tuned', **changes).fit(*_images())
 
 
-@pytest.mark.parametrize(
-  'name',
-  ['EfficientNetLite0', pytest.param('DenseNet121', marks=pytest.mark.slow)],
-)
-def test_a_fit_on_images_can_be_pickled(name):
-  images, y = _images()
-  classifier = EGANClassifier(
-    'nearest_class_mean', backbone=name, weights='none', image_size=32, calibrate=False
-  )
-  classifier.fit(images, y)
-  again = pickle.loads(pickle.dumps(classifier))
-  np.testing.assert_array_equal(
-    again.decision_function(images), classifier.decision_function(images)
-  )
+@pytest.mark.parametrize('name', ['EfficientNetLite0', 'DenseNet121'])
+def test_what_a_fit_has_of_a_backbone_can_be_pickled(name, monkeypatch):
+  """Whole fits are in `test_every_method_on_images`."""
+  monkeypatch.setattr(pretrained, 'load', load_zeros)
+  front = feature_extractor.make((name,), 'imagenet', 32, 'imagenet')
+  again = pickle.loads(pickle.dumps(front))
+  assert jax.tree.structure(again) == jax.tree.structure(front)
+  assert_identical(again, front)
 
 
 def test_images_of_any_range(fitted):

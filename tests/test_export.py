@@ -120,7 +120,8 @@ def _make_of_head(player, kind):
   return _make(player.trunk, scorer, player.trunk.image_size)
 
 
-def _dense_player():
+@pytest.fixture(scope='module')
+def dense_player():
   """DenseNet in small: padded stem, pools of both kinds, concatenations."""
   table = LayerTable()
   table.add('pad', 'zero_padding', padding=((3, 3), (3, 3)))
@@ -183,15 +184,15 @@ HEADS = ['head_logit', pytest.param('head_sigmoid', marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize('kind', HEADS)
-def test_trained_head_of_a_small_densenet(kind):
-  _check(_make_of_head(_dense_player(), kind), 'stablehlo')
+def test_trained_head_of_a_small_densenet(kind, dense_player):
+  _check(_make_of_head(dense_player, kind), 'stablehlo')
 
 
 @pytest.mark.parametrize('kind', HEADS)
-def test_onnx_of_a_small_densenet_has_one_operator_per_layer(kind):
+def test_onnx_of_a_small_densenet_has_one_operator_per_layer(kind, dense_player):
   import onnx
 
-  model = _make_of_head(_dense_player(), kind)
+  model = _make_of_head(dense_player, kind)
   _check(model, 'onnx')
   data, _ = export.FORMATS['onnx']
   graph_of_model = onnx.load_from_string(data(model)).graph

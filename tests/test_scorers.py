@@ -42,14 +42,14 @@ def boundary(tiny_player):
 
 
 def _discriminator(tiny_player, activation):
-  game = state.create_game_state(
-    jax.random.key(3),
+  create = functools.partial(
+    state.create_game_state,
     generator=tiny_player,
     discriminator=tiny_player,
     learning_rate=1e-4,
     head_activation=activation,
   )
-  return game.discriminator
+  return jax.jit(create)(jax.random.key(3)).discriminator
 
 
 @pytest.fixture(params=[*OF_FEATURES, 'head_logit', 'head_distance'])
@@ -78,7 +78,7 @@ def test_through_every_transformation(scorer_and_inputs):
   close(jax.jit(lambda scorer, inputs: scorer(inputs))(scorer, inputs))
   one_by_one = jax.tree.map(lambda a: a[:, None], inputs)
   close(jax.jit(jax.vmap(scorer))(one_by_one)[:, 0])
-  gradient = jax.grad(lambda inputs: scorer(inputs).sum())(inputs)
+  gradient = jax.jit(jax.grad(lambda inputs: scorer(inputs).sum()))(inputs)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
@@ -103,16 +103,6 @@ def test_rebuilt_from_its_parts(scorer_and_inputs):
     scorer.head,
     scorer.note,
   )
-
-
-def test_every_rival_is_of_a_known_kind_that_reads_what_it_reads(features):
-  majority, minority, _ = features
-  for name in rivals.names():
-    rival = rivals.get(name)
-    if rival.reads == rivals.FEATURES:
-      scorer = rival.fit(majority, minority)
-      assert scorer.kind in scorers.KINDS and scorer.reads == rival.reads
-      assert scorer.head is None
 
 
 @pytest.mark.parametrize('number', [0, 1, 3, 512, 513, 1100])
@@ -178,7 +168,7 @@ def test_an_image_of_the_index_is_its_own_neighbour(features):
   index = majority[:1].repeat(2, axis=0).astype(np.float32)
   scorer = rivals.get('one_class_knn').fit(index, minority)
   np.testing.assert_allclose(scorer.scores(index), 0, atol=1e-9)
-  gradient = jax.grad(lambda x: scorer(x).sum())(jnp.asarray(index))
+  gradient = jax.jit(jax.grad(lambda x: scorer(x).sum()))(jnp.asarray(index))
   assert (gradient == 0).all()
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from egan_jax import backbones
 from egan_jax.backbones import Backbone
+from egan_jax.reporting import report
 from egan_jax.state import Player
 from tests import commands, small_runs
 
@@ -74,7 +75,8 @@ def tiny_registered(tiny_backbone) -> Iterator[str]:
 @pytest.fixture(scope='session')
 def tiny_variables(tiny_backbone):
   """Variables of the tiny backbone, batch-norm statistics randomised too."""
-  variables = tiny_backbone.graph().init(jax.random.key(7), jnp.zeros((1, 16, 16, 3)))
+  init = jax.jit(tiny_backbone.graph().init)
+  variables = init(jax.random.key(7), jnp.zeros((1, 16, 16, 3)))
   rng = np.random.default_rng(7)
   return jax.tree.map(
     lambda a: (
@@ -89,6 +91,12 @@ def tiny_variables(tiny_backbone):
 @pytest.fixture(scope='session')
 def tiny_player(tiny_variables) -> Player:
   return small_runs.make_tiny_player(tiny_variables)
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+  """A quarter of what a small run takes, where nothing depends on them."""
+  monkeypatch.setattr(report, 'draw_figures', lambda *arguments: None)
 
 
 @pytest.fixture(scope='session')

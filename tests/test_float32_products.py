@@ -20,7 +20,9 @@ def programs(tiny_registered, tiny_player):
   """Functions with arguments for them; most of a network that is frozen to its end."""
   features = feature_extractor.make((tiny_registered,), 'none', 16, 'scale')
   (whole,), trunk = features.trunks, tiny_player.trunk
-  game = egan_state.create_game_state(jax.random.key(0), tiny_player, tiny_player, 1e-4)
+  game = jax.jit(
+    lambda key: egan_state.create_game_state(key, tiny_player, tiny_player, 1e-4)
+  )(jax.random.key(0))
   scorer = scorers.from_discriminator(game.discriminator, tiny_player)
   boundary = trunk(IMAGES.astype(np.float32))
   pooled = PooledHead(tiny_player.head, tiny_player.backbone.pooling)

@@ -26,7 +26,7 @@ from egan_jax.errors import UserError
 from egan_jax.reporting import tables
 from tests.small_runs import make_config, read_scores
 
-pytestmark = pytest.mark.usefixtures('tiny_registered')
+pytestmark = pytest.mark.usefixtures('tiny_registered', 'without_figures')
 
 
 _make_config = functools.partial(make_config, num_majority=60, batch_size=16)

@@ -83,8 +83,14 @@ class Setting:
 
 
 @pytest.fixture(scope='module')
-def setting(tiny_variables):
-  return Setting(tiny_variables)
+def make_setting(tiny_variables):
+  """The setting of a cut, made once."""
+  return functools.cache(functools.partial(Setting, tiny_variables))
+
+
+@pytest.fixture(scope='module')
+def setting(make_setting):
+  return make_setting()
 
 
 _assert_close = functools.partial(assert_close, tolerance=1e-7, smallest_scale=1.0)
@@ -138,9 +144,9 @@ def test_step_is_two_separate_gradient_steps(setting):
 
 
 @pytest.mark.parametrize('cut', [0, 5])
-def test_cached_equals_uncached(tiny_variables, setting, cut):
+def test_cached_equals_uncached(make_setting, setting, cut):
   """Wherever the network is cut, the whole state after three epochs is the same."""
-  other = Setting(tiny_variables, cut=cut)
+  other = make_setting(cut)
   (cached, terms), (uncached, other_terms) = setting.train(3), other.train(3)
   _assert_close(terms, other_terms)
   for name in ('generator', 'discriminator'):
@@ -174,8 +180,8 @@ def _gradients(setting):
 
 
 @pytest.mark.parametrize('cut', [0, 5])
-def test_cached_gradients_equal_uncached(tiny_variables, setting, cut):
-  other = _gradients(Setting(tiny_variables, cut=cut))
+def test_cached_gradients_equal_uncached(make_setting, setting, cut):
+  other = _gradients(make_setting(cut))
   for ours, theirs in zip(_gradients(setting), other, strict=True):
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(ours)) > 1e-3
     theirs = dict(theirs, backbone={k: theirs['backbone'][k] for k in ours['backbone']})
@@ -205,14 +211,14 @@ def test_chunks_have_the_gradient_of_the_whole(tiny_player, images_at_once, kept
     activations = steps.run_trunk(tiny_player.trunk, images, images_at_once)
     return sum(jnp.sum(a**2) for a in jax.tree.leaves(activations))
 
-  gradient = jax.grad(loss)
+  gradient = jax.jit(jax.grad(loss), static_argnums=1)
   _assert_close(gradient(images, images_at_once), gradient(images), tolerance=1e-5)
   program = str(jax.make_jaxpr(gradient, static_argnums=1)(images, images_at_once))
   assert ('remat' not in program) == kept
 
 
-def test_frozen_leaves_stay_and_others_move(tiny_variables):
-  setting = Setting(tiny_variables, cut=0)
+def test_frozen_leaves_stay_and_others_move(make_setting):
+  setting = make_setting(0)
   states, _ = setting.train(2)
   for name in ('generator', 'discriminator'):
     before, after = getattr(setting.states, name), getattr(states, name)
@@ -233,8 +239,8 @@ def test_frozen_leaves_stay_and_others_move(tiny_variables):
     )
 
 
-def test_frozen_leaves_carry_no_optimiser_state(tiny_variables):
-  setting = Setting(tiny_variables, cut=0)
+def test_frozen_leaves_carry_no_optimiser_state(make_setting):
+  setting = make_setting(0)
   discriminator = setting.fold(0)[0].discriminator
   trained = egan_state.count_parameters(discriminator, setting.player)['trainable']
   sizes = sum(leaf.size for leaf in jax.tree.leaves(discriminator.opt_state))

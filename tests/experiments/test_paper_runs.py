@@ -59,7 +59,8 @@ def test_a_run_is_read_as_the_protocols_say(tmp_path):
   assert runs.read(CELL, 1, tmp_path) is None
 
 
-def test_a_run_is_read_as_the_trainer_leaves_it(tmp_path, tiny_registered):
+@pytest.mark.usefixtures('tiny_registered', 'without_figures')
+def test_a_run_is_read_as_the_trainer_leaves_it(tmp_path):
   summary = train.train_and_evaluate(small_runs.make_config(), tmp_path)
   run = runs.describe(small_runs.read_records(tmp_path), summary)
   honest = summary['protocols']['honest']

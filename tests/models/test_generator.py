@@ -133,7 +133,7 @@ def test_generator_decodes_what_it_encodes(tiny_backbone, tiny_variables):
   generator = Generator(tiny_backbone.graph())
   images = np.random.default_rng(3).random((2, 16, 16, 3), np.float32)
   tensors = {tiny_backbone.layers[0].name: images}
-  made = generator.init(jax.random.key(0), tensors)
+  made = jax.jit(generator.init)(jax.random.key(0), tensors)
   features = tiny_backbone.graph().apply(tiny_variables, images)
   made['params']['backbone'] = tiny_variables['params']
   made['batch_stats']['backbone'] = tiny_variables['batch_stats']

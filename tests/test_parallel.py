@@ -15,7 +15,7 @@ from egan_jax.errors import UserError
 
 @pytest.mark.slow
 def test_on_eight_devices():
-  flags = os.environ['XLA_FLAGS'], '--xla_force_host_platform_device_count=8'
+  flags = os.environ.get('XLA_FLAGS', ''), '--xla_force_host_platform_device_count=8'
   process = subprocess.run(
     [
       *(

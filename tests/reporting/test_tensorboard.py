@@ -1,5 +1,6 @@
 """TensorBoard events, read back from the file format itself."""
 
+import resource
 import struct
 
 import pytest
@@ -59,3 +60,16 @@ def test_a_resumed_run_hides_what_it_repeats(tmp_path):
     if event.session_log.status == SessionLog.START
   ]
   assert sorted(starts) == [1, 3]
+
+
+def test_a_full_disk_is_an_error_and_no_wait_for_ever(tmp_path):
+  """Of an epoch larger than what is kept in memory before it is written."""
+  writer = tensorboard.open_writer(tmp_path, 1)
+  record = {'epoch': 1, **{f'metric_{number}': 0.5 for number in range(100)}}
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (2**12, hard))
+  try:
+    with pytest.raises(OSError, match='too large'):
+      tensorboard.write_epoch(writer, [{**record, 'fold': fold} for fold in range(5)])
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

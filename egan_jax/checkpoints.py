@@ -8,6 +8,11 @@ It holds the folds there are, whatever devices and hosts they ran on, so a run m
 resume on others.
 """
 
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +20,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from egan_jax import hosts
+from egan_jax import hosts, workdir
 from egan_jax.errors import UserError
 from egan_jax.state import GameState, NetworkState
 
@@ -44,10 +49,12 @@ class Checkpoints:
     """
     self._fingerprints = fingerprints
     self._manager = None
-    if hosts.is_first():
-      folder.mkdir(parents=True, exist_ok=True)
+    self._folder = folder.absolute()
+
+    def open_manager() -> None:
+      self._folder.mkdir(parents=True, exist_ok=True)
       self._manager = _CheckpointManager(
-        folder.absolute(),
+        self._folder,
         options=ocp.CheckpointManagerOptions(
           max_to_keep=2,
           create=False,  # orbax does so for all hosts or none
@@ -57,13 +64,29 @@ class Checkpoints:
         ),
       )
 
+    self._on_first(open_manager)
+
   def __enter__(self):
     return self
 
-  def __exit__(self, *exception):
-    if self._manager:
-      self._manager.wait_until_finished()
-      self._manager.close()
+  def __exit__(self, kind, *_):
+    if kind is None:
+      self._on_first(lambda: self._manager.close())
+    elif self._manager:
+      with contextlib.suppress(OSError, ValueError):  # there is one already
+        self._manager.close()
+
+  def _on_first(self, write: Callable[[], None]) -> None:
+    """Writes on the first host; `UserError` on all of them if it fails."""
+
+    def explain() -> None:
+      with workdir.explain_errors(self._folder.parent):
+        try:
+          write()
+        except ValueError as error:  # TensorStore's for whatever fails
+          raise OSError(' '.join(str(error).split())) from error
+
+    hosts.on_first(explain)
 
   def save(self, epoch: int, states: GameState, deciding: NetworkState) -> None:
     """Saves all folds, NumPy arrays, after an epoch, in the background.
@@ -72,8 +95,16 @@ class Checkpoints:
       epoch: counted from 1.
       states: of both players, to go on from.
       deciding: the discriminators that decide, as far as the game has come.
+
+    Raises:
+      UserError: the disk is full, or what was saved before failed; on all hosts.
     """
-    if self._manager:
+
+    def write() -> None:
+      # Asked first, for orbax's threads would tell of it in pages.
+      size = sum(leaf.nbytes for leaf in jax.tree.leaves((states, deciding)))
+      if size > shutil.disk_usage(self._folder).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
       self._manager.save(
         epoch,
         args=ocp.args.Composite(
@@ -82,6 +113,8 @@ class Checkpoints:
           fingerprints=ocp.args.JsonSave(self._fingerprints),
         ),
       )
+
+    self._on_first(write)
 
   def restore(
     self, shapes: GameState

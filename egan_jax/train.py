@@ -104,7 +104,8 @@ def train_and_evaluate(
       if played is None:
         begin()
       reached = outcome.reach(settings, images, draws, cache, held_out, played, loading)
-      results.write(folder, settings, images, draws, reached, played)
+      with workdir.explain_errors(folder):
+        results.write(folder, settings, images, draws, reached, played)
       return workdir.read_summary(folder)
 
     return hosts.on_first(finish)

@@ -81,11 +81,9 @@ def hold(workdir: Path) -> Iterator[None]:
   Raises:
     UserError: one does, or it cannot be written to.
   """
-  try:
+  with explain_errors(workdir):
     workdir.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(workdir, os.O_RDONLY)
-  except OSError as error:
-    raise UserError(f'workdir {workdir} cannot be written to: {error}') from error
   try:
     with contextlib.suppress(OSError):
       if not run_files.try_lock(descriptor):
@@ -111,12 +109,22 @@ def begin(workdir: Path, config: Mapping[str, Any], draws: Mapping[str, Any]) ->
       f'workdir {workdir} holds a run that began with other images: bring them back, or'
       ' choose another workdir'
     )
-  try:
+  with explain_errors(workdir):
     # First, because a folder that holds files and no config is not taken.
     run_files.write_json(workdir / CONFIG, config)
     run_files.write_json(workdir / DRAWS, draws)
+
+
+@contextlib.contextmanager
+def explain_errors(workdir: Path) -> Iterator[None]:
+  """Raises `UserError` for an `OSError` inside, as of a full disk."""
+  try:
+    yield
   except OSError as error:
-    raise UserError(f'workdir {workdir} cannot be written to: {error}') from error
+    raise UserError(
+      f'workdir {workdir} cannot be written to ({error}): mend that, and the same'
+      ' command goes on'
+    ) from error
 
 
 def read_summary(workdir: Path) -> dict | None:

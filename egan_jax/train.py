@@ -15,7 +15,7 @@ import numpy as np
 from egan_jax import config as egan_config
 from egan_jax import game, hosts, outcome, results, workdir
 from egan_jax import settings as egan_settings
-from egan_jax.data import activation_files, data_report, sources
+from egan_jax.data import activation_files, data_report, labelled_files, sources
 from egan_jax.data.activation_cache import ActivationCache
 from egan_jax.data.draws import Draws, draw, repeat_with_seeds
 from egan_jax.data.two_classes import TwoClasses
@@ -49,6 +49,7 @@ def train_and_evaluate(
   hosts.check_same('config', config)
   egan_config.check(config)
   settings = egan_settings.from_config(config)
+  _check_place(folder, settings.data)
   if settings.decision.plays:
     _check_name(folder)
   elif profile:
@@ -109,6 +110,19 @@ def train_and_evaluate(
       return workdir.read_summary(folder)
 
     return hosts.on_first(finish)
+
+
+def _check_place(folder: Path, data: DataSettings) -> None:
+  """Raises `UserError` if figures would be among the images of a later start."""
+  if data.dataset != 'folder':
+    return
+  for split in labelled_files.SPLITS:
+    of_images = Path(data.data_dir).expanduser().resolve() / split
+    if folder.resolve().is_relative_to(of_images.resolve()):
+      raise UserError(
+        f'workdir {folder} is in {of_images}, and its figures would be taken for'
+        ' images: choose another workdir'
+      )
 
 
 def _check_name(folder: Path) -> None:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from egan_jax import game, pretrained, run_files, train
 from egan_jax.data import sources
@@ -383,6 +384,22 @@ class TestNashEquilibrium:
     assert summary['nash']['threshold'] == _make_config().nash_threshold
     assert len(summary['nash']['first_epochs']) == NUM_FOLDS
     assert not summary['protocols']['honest']['selected_on_test_labels']
+
+
+@pytest.mark.parametrize('place', ['train/common/run', 'train/run', 'linked/run'])
+def test_a_workdir_among_the_images(place, tmp_path):
+  for label, number in (('rare', 2), ('common', 4)):
+    for i in range(number):
+      path = tmp_path / 'train' / label / f'{i}.png'
+      path.parent.mkdir(parents=True, exist_ok=True)
+      Image.new('RGB', (8, 8), (40 * i, number, 0)).save(path)
+  (tmp_path / 'linked').symlink_to('train/rare')
+  config = _make_config(
+    dataset='folder', data_dir=str(tmp_path), minority_class='', majority_class=''
+  )
+  with pytest.raises(UserError, match='would be taken for images'):
+    train.train_and_evaluate(config, tmp_path / place)
+  assert not (tmp_path / place).exists()
 
 
 def test_a_game_needs_a_name_in_utf8(tmp_path):

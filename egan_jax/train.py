@@ -6,6 +6,7 @@ them, in `settings`.
 
 import contextlib
 import functools
+import os
 import time
 from pathlib import Path
 
@@ -64,6 +65,8 @@ def train_and_evaluate(
 
   start = time.perf_counter()
   with hosts.together():
+    if profile:
+      _make_profile_folder(Path(profile))
     images = _load_images(settings.data, settings.networks.image_size)
     draws = _draw(settings.data, images)
     if images.report is not None and hosts.is_first():
@@ -139,6 +142,16 @@ def _find_finished(folder: Path, config: dict) -> dict | None:
   """The summary of a run that is finished, if the workdir may be used at all."""
   workdir.check(folder, config)
   return workdir.read_summary(folder)
+
+
+def _make_profile_folder(folder: Path) -> None:
+  """Or else the profiler would say after an epoch, in a traceback, that it cannot."""
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'--profile={folder} cannot be made: {error.strerror}') from error
+  if not os.access(folder, os.W_OK | os.X_OK):
+    raise UserError(f'--profile={folder}: no permission to write to it')
 
 
 def _load_images(data: DataSettings, image_size: int) -> TwoClasses:

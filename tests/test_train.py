@@ -402,6 +402,14 @@ def test_a_workdir_among_the_images(place, tmp_path):
   assert not (tmp_path / place).exists()
 
 
+def test_a_profile_that_has_no_folder(tmp_path):
+  (tmp_path / 'file').write_text('in the way')
+  for profile in (tmp_path / 'file', tmp_path / 'file' / 'below'):
+    with pytest.raises(UserError, match='cannot be made'):
+      train.train_and_evaluate(_make_config(), tmp_path / 'run', str(profile))
+  assert not (tmp_path / 'run').exists()
+
+
 def test_a_game_needs_a_name_in_utf8(tmp_path):
   folder = tmp_path / 'r\udce4n'
   with pytest.raises(UserError, match='a name in UTF-8: choose another workdir'):

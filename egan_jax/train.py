@@ -50,7 +50,6 @@ def train_and_evaluate(
   hosts.check_same('config', config)
   egan_config.check(config)
   settings = egan_settings.from_config(config)
-  _check_place(folder, settings.data)
   if settings.decision.plays:
     _check_name(folder)
   elif profile:
@@ -65,6 +64,7 @@ def train_and_evaluate(
 
   start = time.perf_counter()
   with hosts.together():
+    _check_place(folder, settings.data)
     if profile:
       _make_profile_folder(Path(profile))
     images = _load_images(settings.data, settings.networks.image_size)
@@ -120,8 +120,9 @@ def _check_place(folder: Path, data: DataSettings) -> None:
   if data.dataset != 'folder':
     return
   for split in labelled_files.SPLITS:
-    of_images = Path(data.data_dir).expanduser().resolve() / split
-    if folder.resolve().is_relative_to(of_images.resolve()):
+    # Unlike pathlib's, these fail for no name there can be.
+    of_images = os.path.join(os.path.expanduser(data.data_dir), split)
+    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(of_images)):
       raise UserError(
         f'workdir {folder} is in {of_images}, and its figures would be taken for'
         ' images: choose another workdir'

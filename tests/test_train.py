@@ -402,6 +402,14 @@ def test_a_workdir_among_the_images(place, tmp_path):
   assert not (tmp_path / place).exists()
 
 
+def test_images_of_a_user_there_is_not(tmp_path):
+  config = _make_config(
+    dataset='folder', data_dir='~nobody_there/x', minority_class='', majority_class=''
+  )
+  with pytest.raises(UserError, match='there is no folder or CSV file'):
+    train.train_and_evaluate(config, tmp_path / 'run')
+
+
 def test_a_profile_that_has_no_folder(tmp_path):
   (tmp_path / 'file').write_text('in the way')
   for profile in (tmp_path / 'file', tmp_path / 'file' / 'below'):

@@ -1,5 +1,6 @@
 """What the commands of the package share."""
 
+import signal
 import time
 from types import SimpleNamespace
 
@@ -18,6 +19,11 @@ def test_help_of_a_command_lists_its_paths():
 def test_an_interrupt_that_python_drops_comes_again():
   """As one that arrives in a callback of the garbage collector, of which JAX has some."""
   dropped = SimpleNamespace(exc_type=KeyboardInterrupt)
-  with pytest.raises(KeyboardInterrupt):
-    command_line._deliver_interrupt(dropped)
-    time.sleep(10)
+  # A process that a shell started in the background ignores interrupts.
+  previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+  try:
+    with pytest.raises(KeyboardInterrupt):
+      command_line._deliver_interrupt(dropped)
+      time.sleep(10)
+  finally:
+    signal.signal(signal.SIGINT, previous)

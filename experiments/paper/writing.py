@@ -130,7 +130,7 @@ def write_page(results: Path = store.RESULTS, page: Path = PAGE) -> None:
     ' decides at 0 instead: "always minority" everywhere, and all at *1:1, where no'
     ' majority image can be held out. "Arbitrary": 0 means nothing among the scores of'
     ' that rival, so that only its AUROC and average precision do. On which machine is not'
-    ' stored; those of *1:1 at 32 px, seeds 0 and 1 measured again, were the same.'
+    ' stored.'
   )
   for heading, (head, rows) in paper_tables.rival_sections(
     store.read_cells(results)

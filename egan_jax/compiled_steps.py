@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from egan_jax import steps
-from egan_jax.backbones.trunk import Trunk
+from egan_jax.backbones.trunk import Chunks, Trunk
 from egan_jax.float32_products import in_float32
 from egan_jax.parallel import ROWS, SHARED, Layout
 from egan_jax.state import GameState, NetworkState
@@ -25,7 +25,7 @@ def compile_epoch(
   minority: steps.Boundary,
   keys: jax.Array,
   batch_size: int,
-  images_at_once: int | None = None,
+  chunks: Chunks | None = None,
 ) -> Callable[[GameState, np.ndarray], tuple[GameState, dict[str, jax.Array]]]:
   """Compiles one epoch of all folds, ahead of time.
 
@@ -37,7 +37,7 @@ def compile_epoch(
     minority: the generator's, `[F, n, ...]`.
     keys: `[F]`.
     batch_size: majority images per step and fold.
-    images_at_once: as of `steps.run_trunk`, on each device.
+    chunks: as of `steps.run_trunk`, on each device.
 
   Returns:
     `steps.train_folds_epoch` of split states, which it consumes, and bool `[F]`.
@@ -47,7 +47,7 @@ def compile_epoch(
   active = layout.split(np.ones(layout.num_rows, bool))
   train_epoch = (
     layout.jit(
-      functools.partial(_train_folds_epoch, batch_size, images_at_once),
+      functools.partial(_train_folds_epoch, batch_size, chunks),
       in_specs=(ROWS, ROWS, SHARED, SHARED, ROWS, ROWS),
       donate_argnums=0,
     )
@@ -117,7 +117,7 @@ def generate(
 
 
 def _train_folds_epoch(
-  batch_size, images_at_once, states, active, trunk, majority, minority, keys
+  batch_size, chunks, states, active, trunk, majority, minority, keys
 ):
   trained, terms = steps.train_folds_epoch(
     states.replace(discriminator=_split_batches(states.discriminator)),
@@ -127,7 +127,7 @@ def _train_folds_epoch(
     minority,
     keys,
     batch_size,
-    images_at_once,
+    chunks,
   )
   # The next epoch takes what this one gives.
   discriminator = trained.discriminator.replace(apply_fn=states.discriminator.apply_fn)

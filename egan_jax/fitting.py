@@ -17,7 +17,7 @@ from egan_jax import (
   state,
   steps,
 )
-from egan_jax.backbones.trunk import Trunk, fit_chunk
+from egan_jax.backbones.trunk import Trunk, fit_chunks
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.errors import UserError
 from egan_jax.evaluation import epoch_choice
@@ -29,7 +29,7 @@ from egan_jax.steps import Boundary
 EGAN = 'egan'
 
 _train_epoch = jax.jit(
-  steps.train_epoch, static_argnames=('batch_size', 'images_at_once'), donate_argnums=0
+  steps.train_epoch, static_argnames=('batch_size', 'chunks'), donate_argnums=0
 )
 
 
@@ -228,7 +228,7 @@ def _play(
       minority,
       key,
       batch_size=training.batch_size,
-      images_at_once=fit_chunk(player.trunk.image_size),
+      chunks=fit_chunks(player.trunk),
     )
     if not np.isfinite(jax.tree.leaves(jax.device_get(terms))).all():
       raise UserError(

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from egan_jax import hosts, workdir
 from egan_jax import state as egan_state
-from egan_jax.backbones.trunk import fit_chunk
+from egan_jax.backbones.trunk import fit_chunks
 from egan_jax.checkpoints import Checkpoints
 from egan_jax.compiled_steps import (
   compile_choose,
@@ -182,7 +182,7 @@ def _train(
         game.minority,
         keys,
         settings.batch_size,
-        fit_chunk(game.discriminator.trunk.image_size, settings.images_at_once),
+        fit_chunks(game.discriminator.trunk, settings.images_at_once),
       )
       score = compile_score(layout, states.discriminator, game.test)
       score_fed = compile_score_fed(

@@ -1,9 +1,8 @@
 """One step, one epoch, one evaluation of the game: arrays and state in and out.
 
 Pure functions without configs or files; jit and vmap them as you like, with
-`batch_size` and `images_at_once`, Python numbers, static. They are written for one
-fold. `train_folds_epoch` and `score_folds` run several side by side, with the frozen
-trunk shared.
+`batch_size` and `chunks` static. They are written for one fold. `train_folds_epoch` and
+`score_folds` run several side by side, with the frozen trunk shared.
 
 Boundary activations are dicts of arrays `[B, h, w, c]` by layer name: what a
 frozen trunk makes of images. Those of real images never change, so they come in
@@ -17,16 +16,13 @@ import jax
 import jax.numpy as jnp
 
 from egan_jax import losses
-from egan_jax.backbones.trunk import Trunk
+from egan_jax.backbones.trunk import Chunks, Trunk
 from egan_jax.state import GameState, NetworkState
 
 Boundary = dict[str, jax.Array]
 # Sum and count over examples by name of the loss term, so that epochs of
 # unequal batches average right.
 LossSums = dict[str, tuple[jax.Array, jax.Array]]
-
-# Chunks of images whose activations a backward pass still finds in memory.
-_KEPT_CHUNKS = 4
 
 
 def generate(
@@ -43,28 +39,27 @@ def generate(
 
 
 def run_trunk(
-  trunk: Trunk, images: jax.Array, images_at_once: int | None = None
+  trunk: Trunk, images: jax.Array, chunks: Chunks | None = None
 ) -> Boundary:
   """Boundary activations `[n, h, w, c]` of generated images `[n, H, W, 3]`.
 
   Args:
     trunk: the discriminator's frozen layers.
     images: in [0, 1].
-    images_at_once: more images than this go through in chunks, which suits a
-      processor's cache. Of more than four chunks the forward pass is computed a second
-      time for the backward pass, which bounds its memory.
+    chunks: how many images at a time, which suits a processor's cache and bounds the
+      backward pass's memory; None for all.
   """
   number = len(images)
-  if images_at_once is None or number <= images_at_once:
+  if chunks is None or number <= chunks.size:
     return trunk(images)
-  num_chunks = -(-number // images_at_once)
+  num_chunks = -(-number // chunks.size)
   size = -(-number // num_chunks)
   padding = ((0, num_chunks * size - number), (0, 0), (0, 0), (0, 0))
-  chunks = jnp.pad(images, padding).reshape(num_chunks, size, *images.shape[1:])
+  parts = jnp.pad(images, padding).reshape(num_chunks, size, *images.shape[1:])
   run = trunk.__call__
-  if num_chunks > _KEPT_CHUNKS:
+  if number > chunks.kept:
     run = jax.checkpoint(run)
-  activations = jax.lax.map(run, chunks)
+  activations = jax.lax.map(run, parts)
   return jax.tree.map(
     lambda a: a.reshape(num_chunks * size, *a.shape[2:])[:number], activations
   )
@@ -89,7 +84,7 @@ def train_step(
   majority_mask: jax.Array,
   minority: Boundary,
   key: jax.Array,
-  images_at_once: int | None = None,
+  chunks: Chunks | None = None,
 ) -> tuple[GameState, LossSums]:
   """Updates both players from the same generated batch: equation (1).
 
@@ -100,7 +95,7 @@ def train_step(
     majority_mask: bool `[B]`, False where the batch is padding.
     minority: the generator's activations of all minority images, `[n, ...]`.
     key: rng key of this step.
-    images_at_once: as of `run_trunk`.
+    chunks: as of `run_trunk`.
 
   Returns:
     The new state, and the loss terms `majority`, `generated` (together the
@@ -110,7 +105,7 @@ def train_step(
 
   def objective(generator_params, discriminator_params):
     images, batch_stats = generate(state.generator, generator_params, minority)
-    generated = run_trunk(trunk, images, images_at_once)
+    generated = run_trunk(trunk, images, chunks)
     # The two players' gradients must not mix: the discriminator takes the
     # generated activations as given, the generator the discriminator.
     scores_of_majority = discriminate(
@@ -157,7 +152,7 @@ def train_epoch(
   minority: Boundary,
   key: jax.Array,
   batch_size: int,
-  images_at_once: int | None = None,
+  chunks: Chunks | None = None,
 ) -> tuple[GameState, dict[str, jax.Array]]:
   """All majority batches in a fresh order, the last one as small as it is.
 
@@ -169,7 +164,7 @@ def train_epoch(
     key: rng key of the whole run; the state's step counter does the rest, so
       a resumed run draws what an uninterrupted one would.
     batch_size: majority images per step.
-    images_at_once: as of `run_trunk`.
+    chunks: as of `run_trunk`.
 
   Returns:
     The new state and the mean of each loss term over the epoch's examples.
@@ -190,7 +185,7 @@ def train_epoch(
       mask,
       minority,
       jax.random.fold_in(step_key, state.discriminator.step),
-      images_at_once,
+      chunks,
     )
 
   state, sums = jax.lax.scan(body, state, cut_into_batches(order, batch_size))
@@ -244,7 +239,7 @@ def train_folds_epoch(
   minority: Boundary,
   keys: jax.Array,
   batch_size: int,
-  images_at_once: int | None = None,
+  chunks: Chunks | None = None,
 ) -> tuple[GameState, dict[str, jax.Array]]:
   """`train_epoch` of several folds: one larger batch through the shared trunk.
 
@@ -256,15 +251,15 @@ def train_folds_epoch(
     minority: `[F, n, ...]`.
     keys: `[F]`.
     batch_size: majority images per step and fold.
-    images_at_once: as of `run_trunk`, all folds together.
+    chunks: as of `run_trunk`, all folds together.
 
   Returns:
     New states and loss terms, `[F]` each.
   """
-  if images_at_once is not None:
-    images_at_once = max(1, images_at_once // len(keys))
+  if chunks is not None:
+    chunks = chunks.share(len(keys))
   trained, terms = jax.vmap(train_epoch, in_axes=(0, None, None, 0, 0, None, None))(
-    states, trunk, majority, minority, keys, batch_size, images_at_once
+    states, trunk, majority, minority, keys, batch_size, chunks
   )
 
   return choose_folds(active, trained, states), terms

@@ -7,9 +7,10 @@ import numpy as np
 import optax
 import pytest
 
+from egan_jax import backbones, steps
 from egan_jax import state as egan_state
-from egan_jax import steps
-from egan_jax.backbones.trunk import fit_chunk
+from egan_jax.backbones import graph
+from egan_jax.backbones.trunk import Chunks, Trunk, fit_chunks
 from tests.comparing import assert_close
 from tests.small_runs import make_tiny_player
 
@@ -63,11 +64,9 @@ class Setting:
   def fold(self, index):
     return jax.tree.map(lambda a: a[index], (self.states, self.minority, self.keys))
 
-  def train(self, epochs, active=(True, True), images_at_once=None):
+  def train(self, epochs, active=(True, True), chunks=None):
     states = self.states
-    epoch = jax.jit(
-      steps.train_folds_epoch, static_argnames=('batch_size', 'images_at_once')
-    )
+    epoch = jax.jit(steps.train_folds_epoch, static_argnames=('batch_size', 'chunks'))
     for _ in range(epochs):
       states, terms = epoch(
         states,
@@ -77,7 +76,7 @@ class Setting:
         self.minority,
         self.keys,
         batch_size=BATCH,
-        images_at_once=images_at_once,
+        chunks=chunks,
       )
     return states, terms
 
@@ -188,32 +187,51 @@ def test_cached_gradients_equal_uncached(make_setting, setting, cut):
     _assert_close(ours, theirs, tolerance=1e-10)
 
 
-def test_a_chunk_suits_the_device(monkeypatch):
-  assert (fit_chunk(32), fit_chunk(96), fit_chunk(4096)) == (128, 14, 1)
-  assert fit_chunk(96, of_32_px=90) == 10
+def _make_trunk(backbone, image_size):
+  layers = backbones.get(backbone).layers
+  return Trunk({}, graph.split(layers, len(layers))[0], 'none', image_size)
+
+
+def test_chunks_suit_the_device(monkeypatch):
+  small, large, huge = (_make_trunk('DenseNet121', size) for size in (32, 96, 4096))
+  smooth = _make_trunk('EfficientNetB2', 32)
+  assert fit_chunks(small) == Chunks(128, 5120)
+  assert fit_chunks(_make_trunk('VGG16', 32)) == fit_chunks(small)
+  assert fit_chunks(smooth) == Chunks(128, 512)
+  assert fit_chunks(large) == Chunks(14, 560)
+  assert fit_chunks(huge).size == 1
+  assert fit_chunks(large, of_32_px=90).size == 10
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  assert fit_chunk(96) > 14
-  assert fit_chunk(96, of_32_px=90) == 10
+  assert fit_chunks(small) == fit_chunks(smooth) == Chunks(2048, 8192)
+  assert fit_chunks(large, of_32_px=90).size == 10
 
 
-@pytest.mark.parametrize('images_at_once', [1, 4])
-def test_chunks_of_generated_images_change_nothing(setting, images_at_once):
+def test_folds_share_a_chunk():
+  assert Chunks(14, 560).share(5) == Chunks(2, 112)
+  assert Chunks(2, 8).share(9) == Chunks(1, 1)
+
+
+@pytest.mark.parametrize('size', [1, 4])
+def test_chunks_of_generated_images_change_nothing(setting, size):
   """Of 2 folds with 3 images each: chunks of one and of two."""
-  _assert_close(setting.train(2, images_at_once=images_at_once), setting.train(2))
+  _assert_close(setting.train(2, chunks=Chunks(size, 4)), setting.train(2))
 
 
-@pytest.mark.parametrize(('images_at_once', 'kept'), [(1, False), (2, True), (4, True)])
-def test_chunks_have_the_gradient_of_the_whole(tiny_player, images_at_once, kept):
+@pytest.mark.parametrize(
+  ('chunks', 'kept'),
+  [(Chunks(1, 5), False), (Chunks(2, 6), True), (Chunks(4, 6), True)],
+)
+def test_chunks_have_the_gradient_of_the_whole(tiny_player, chunks, kept):
   """Of 6 images: computed again for the backward pass, kept, and kept with padding."""
   images = np.random.default_rng(0).random((6, 16, 16, 3), np.float32)
 
-  def loss(images, images_at_once=None):
-    activations = steps.run_trunk(tiny_player.trunk, images, images_at_once)
+  def loss(images, chunks=None):
+    activations = steps.run_trunk(tiny_player.trunk, images, chunks)
     return sum(jnp.sum(a**2) for a in jax.tree.leaves(activations))
 
   gradient = jax.jit(jax.grad(loss), static_argnums=1)
-  _assert_close(gradient(images, images_at_once), gradient(images), tolerance=1e-5)
-  program = str(jax.make_jaxpr(gradient, static_argnums=1)(images, images_at_once))
+  _assert_close(gradient(images, chunks), gradient(images), tolerance=1e-5)
+  program = str(jax.make_jaxpr(gradient, static_argnums=1)(images, chunks))
   assert ('remat' not in program) == kept
 
 

@@ -1,5 +1,6 @@
 """The frozen part of a network: from images to boundary activations."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -12,6 +13,11 @@ from egan_jax.backbones.graph import LayerGraph
 # processor's cache; an accelerator's only bounds memory.
 _IMAGES_AT_ONCE = 128
 _IMAGES_AT_ONCE_ON_ACCELERATOR = 2048
+# So many chunks keep what their backward pass needs, with DenseNet121 up to 2 GB. A ReLU
+# needs a byte an element, these several floats; and an accelerator's chunks are large.
+_KEPT_CHUNKS = 40
+_KEPT_LARGE_CHUNKS = 4
+_SMOOTH_ACTIVATIONS = {'swish', 'sigmoid'}
 
 
 @struct.dataclass
@@ -41,17 +47,42 @@ class Trunk:
     return {name: a.astype(images.dtype) for name, a in activations.items()}
 
 
-def fit_chunk(image_size: int, of_32_px: int = 0) -> int:
-  """Images of a side in pixels that go through a trunk at once, at least 1.
+@dataclasses.dataclass(frozen=True)
+class Chunks:
+  """How many generated images at a time a step takes through a trunk.
+
+  Attributes:
+    size: more images than this go through in chunks of at most this many.
+    kept: of at most so many the backward pass finds in memory what it needs; of more,
+      the forward pass is computed a second time.
+  """
+
+  size: int
+  kept: int
+
+  def share(self, folds: int) -> 'Chunks':
+    """What each of several folds that train side by side may take."""
+    return Chunks(max(1, self.size // folds), max(1, self.kept // folds))
+
+
+def fit_chunks(trunk: Trunk, of_32_px: int = 0) -> Chunks:
+  """Chunks that suit the device.
 
   Args:
-    image_size: the side.
-    of_32_px: how many of 32 px they hold as much as; 0 for what suits the device.
+    trunk: whose images they are.
+    of_32_px: a chunk holds as much as so many of 32 px, but at least one image; 0 for
+      what suits the device.
   """
+  on_cpu = jax.default_backend() == 'cpu'
   if not of_32_px:
-    on_cpu = jax.default_backend() == 'cpu'
     of_32_px = _IMAGES_AT_ONCE if on_cpu else _IMAGES_AT_ONCE_ON_ACCELERATOR
-  return max(1, of_32_px * 32**2 // image_size**2)
+  size = max(1, of_32_px * 32**2 // trunk.image_size**2)
+  smooth = any(
+    _SMOOTH_ACTIVATIONS & {layer.op, layer.attributes.get('activation')}
+    for layer in trunk.graph.layers
+  )
+  kept_chunks = _KEPT_CHUNKS if on_cpu and not smooth else _KEPT_LARGE_CHUNKS
+  return Chunks(size, size * kept_chunks)
 
 
 def cast_kernels(variables: Any, dtype: str) -> Any:

@@ -3,8 +3,8 @@
   python -m experiments.benchmark.chunks [--output=JSON]
 
 `steps.run_trunk` forward and backward to the images, all at once and in chunks of
-several sizes, in turns; the machine should be idle. Up to four chunks keep their
-activations for the backward pass, more are computed again.
+several sizes, in turns; the machine should be idle. The chunks keep what the backward
+pass needs, or are computed a second time for it.
 """
 
 import functools
@@ -18,20 +18,20 @@ from absl import app, flags
 
 from egan_jax import backbones, environment, run_files, steps
 from egan_jax import state as egan_state
-from egan_jax.backbones.trunk import Trunk
+from egan_jax.backbones.trunk import Chunks, Trunk
 
 RESULT = Path(__file__).parents[1] / 'results' / 'speed_chunks.json'
 BACKBONES = ('DenseNet121', 'EfficientNetLite0')
 # By side of the images in pixels: how many, and images at once.
 SETTINGS = {
-  32: (500, (None, 250, 128, 64)),
-  96: (50, (None, 25, 14, 7)),
-  224: (10, (None, 5, 3, 2)),
+  32: (500, (250, 128, 64)),
+  96: (50, (25, 14, 7)),
+  224: (10, (5, 3, 2)),
 }
 SETTINGS_ON_ACCELERATOR = {
-  32: (5000, (None, 2048, 512, 128)),
-  96: (500, (None, 227, 56, 14)),
-  224: (100, (None, 41, 10, 2)),
+  32: (5000, (2048, 512, 128)),
+  96: (500, (227, 56, 14)),
+  224: (100, (41, 10, 2)),
 }
 
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Of each setting.', lower_bound=1)
@@ -39,42 +39,44 @@ _OUTPUT = flags.DEFINE_string('output', str(RESULT), 'Where the result goes.')
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def run_both_ways(trunk: Trunk, images: jax.Array, images_at_once: int | None):
-  """The gradient of all activations' sum."""
+def run_both_ways(trunk: Trunk, images: jax.Array, chunks: Chunks | None):
+  """The sum of all activations' squares, and its gradient."""
 
   def add_up(images):
-    activations = steps.run_trunk(trunk, images, images_at_once)
-    return sum(map(jnp.sum, activations.values()))
+    activations = steps.run_trunk(trunk, images, chunks)
+    return sum(jnp.sum(a**2) for a in activations.values())
 
-  return jax.grad(add_up)(images)
+  return jax.value_and_grad(add_up)(images)
 
 
 def measure(
-  name: str, image_size: int, number: int, chunks: tuple, rounds: int
+  name: str, image_size: int, number: int, sizes: tuple, rounds: int
 ) -> list[dict]:
-  """Median seconds by images at once."""
+  """Median seconds by images at once, kept and computed again."""
   player = egan_state.make_player(
     backbones.get(name), 'none', 5, 'scale', image_size, jax.random.key(0)
   )
   images = jax.random.uniform(jax.random.key(1), (number, 32, 32, 3))
-  seconds = {size: [] for size in chunks}
-  for size in chunks:
-    jax.block_until_ready(run_both_ways(player.trunk, images, size))
+  ways = [None] + [Chunks(size, kept) for size in sizes for kept in (number, 0)]
+  seconds = {way: [] for way in ways}
+  for way in ways:
+    jax.block_until_ready(run_both_ways(player.trunk, images, way))
   for _ in range(rounds):
-    for size in chunks:
+    for way in ways:
       start = time.perf_counter()
-      jax.block_until_ready(run_both_ways(player.trunk, images, size))
-      seconds[size].append(time.perf_counter() - start)
+      jax.block_until_ready(run_both_ways(player.trunk, images, way))
+      seconds[way].append(time.perf_counter() - start)
   return [
     {
       'backbone': name,
       'image_size': image_size,
       'images': number,
-      'images_at_once': size or number,
+      'images_at_once': way.size if way else number,
+      'computed_again': bool(way) and not way.kept,
       'median_seconds': statistics.median(values),
       'all_seconds': values,
     }
-    for size, values in seconds.items()
+    for way, values in seconds.items()
   ]
 
 
@@ -83,8 +85,8 @@ def main(_: list[str]) -> None:
   settings = SETTINGS if on_cpu else SETTINGS_ON_ACCELERATOR
   rows = []
   for name in BACKBONES:
-    for image_size, (number, chunks) in settings.items():
-      rows += measure(name, image_size, number, chunks, _ROUNDS.value)
+    for image_size, (number, sizes) in settings.items():
+      rows += measure(name, image_size, number, sizes, _ROUNDS.value)
       result = {
         'command': f'python -m experiments.benchmark.chunks --rounds={_ROUNDS.value}',
         'environment': environment.describe_environment(),
@@ -92,7 +94,9 @@ def main(_: list[str]) -> None:
       }
       run_files.write_json(_OUTPUT.value, result)
   for row in rows:
-    print(*(row[key] for key in ('backbone', 'image_size', 'images', 'images_at_once')))
+    again = 'computed again' if row['computed_again'] else ''
+    names = ('backbone', 'image_size', 'images', 'images_at_once')
+    print(*(row[key] for key in names), again)
     print(f'  {1e3 * row["median_seconds"]:.0f} ms')
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from egan_jax import backbones, compiled_steps, parallel, steps
 from egan_jax import state as egan_state
 from egan_jax.backbones import graph
-from egan_jax.backbones.trunk import fit_chunk
+from egan_jax.backbones.trunk import fit_chunks
 from egan_jax.data.activation_cache import compute_boundary_activations
 from experiments.benchmark.processes import serve
 
@@ -61,7 +61,6 @@ class Game:
       trunk_dtype: as of `make_player`.
     """
     self._batch_size = batch_size
-    self._images_at_once = fit_chunk(image_size)
     arrays = np.load(images)
     keys = jax.random.split(jax.random.key(0), 3)
     generator, discriminator = (
@@ -132,7 +131,7 @@ class Game:
       self._minority,
       self._keys,
       self._batch_size,
-      self._images_at_once,
+      fit_chunks(self._trunk),
     )
 
   @functools.cached_property

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from egan_jax import backbones, environment, steps
 from egan_jax import state as egan_state
-from egan_jax.backbones.trunk import fit_chunk
+from egan_jax.backbones.trunk import fit_chunks
 from egan_jax.data import sources
 from egan_jax.data.activation_cache import compute_boundary_activations
 from egan_jax.data.draws import draw
@@ -150,7 +150,7 @@ def _play_folds(player, majority, minority, shared, own, seed, num_epochs):
   states = jax.jit(jax.vmap(create))(keys)
   train = jax.jit(
     steps.train_folds_epoch,
-    static_argnames=('batch_size', 'images_at_once'),
+    static_argnames=('batch_size', 'chunks'),
     donate_argnums=0,
   )
 
@@ -178,7 +178,7 @@ def _play_folds(player, majority, minority, shared, own, seed, num_epochs):
       minority,
       keys,
       batch_size=BATCH_SIZE,
-      images_at_once=fit_chunk(player.trunk.image_size),
+      chunks=fit_chunks(player.trunk),
     )
     networks = states.discriminator
     # A copy, because the next epoch consumes the states.

@@ -58,7 +58,8 @@ def run(
 ) -> None:
   """Parses flags and runs a command; bad input ends in one line and exit status 1.
 
-  An interrupt (Ctrl-C) ends in one word and exit status 130.
+  An interrupt (Ctrl-C) ends in one word and exit status 130. Where nobody reads the
+  output any more, as after `| head`, the command ends in silence with status 141.
 
   Args:
     main: the command. Reads its flags itself.
@@ -84,6 +85,7 @@ def run(
       main(arguments[1:])
     else:
       main()
+    sys.stdout.flush()
 
   sys.unraisablehook = _deliver_interrupt
   try:
@@ -94,3 +96,7 @@ def run(
   except KeyboardInterrupt:
     print('\ninterrupted', file=sys.stderr)
     sys.exit(128 + signal.SIGINT)
+  except BrokenPipeError:
+    # What is still in the buffer would raise once more at the end of the process.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + signal.SIGPIPE)

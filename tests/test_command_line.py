@@ -1,6 +1,9 @@
 """What the commands of the package share."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -27,3 +30,21 @@ def test_an_interrupt_that_python_drops_comes_again():
       time.sleep(10)
   finally:
     signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_nobody_reads_the_output(unbuffered):
+  """As of `python -m egan_jax.compare ... | head`, once it has its lines."""
+  reader, writer = os.pipe()
+  os.close(reader)
+  program = 'from egan_jax import command_line; command_line.run(lambda: print(1), [])'
+  try:
+    ended = subprocess.run(
+      [sys.executable, '-c', program],
+      stdout=writer,
+      stderr=subprocess.PIPE,
+      env=os.environ | {'PYTHONUNBUFFERED': unbuffered},
+    )
+  finally:
+    os.close(writer)
+  assert (ended.returncode, ended.stderr) == (141, b'')

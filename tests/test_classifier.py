@@ -2,7 +2,6 @@
 
 import dataclasses
 import pickle
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -273,15 +272,14 @@ def test_game_decides_at_its_best_epoch(tiny_registered, monkeypatch):
   )
 
 
-def test_diverging_game_says_so(monkeypatch):
+def test_diverging_game_says_so(monkeypatch, tiny_player):
   def diverge(game, *_, **__):
     return game, {'majority': np.float32(1), 'generator': np.float32(np.nan)}
 
   monkeypatch.setattr(fitting, '_train_epoch', diverge)
   monkeypatch.setattr(fitting.state, 'create_game_state', lambda *_: {})
-  player = SimpleNamespace(trunk=SimpleNamespace(image_size=16))
   with pytest.raises(UserError, match='not finite in epoch 1'):
-    fitting._play({}, {}, rivals.HeadTraining(player), seed=0)
+    fitting._play({}, {}, rivals.HeadTraining(tiny_player), seed=0)
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,7 @@ def _play(
     jax.tree.map(lambda a: a[: epoch_choice.NUM_FED_SCORED], activations)
     for activations in (minority, majority)
   ]
+  chunks = fit_chunks(player.trunk)
   records, deciding = [], None
   epochs = range(1, training.num_epochs + 1)
   for epoch in tqdm(epochs, unit='epoch', disable=None):
@@ -228,7 +229,7 @@ def _play(
       minority,
       key,
       batch_size=training.batch_size,
-      chunks=fit_chunks(player.trunk),
+      chunks=chunks,
     )
     if not np.isfinite(jax.tree.leaves(jax.device_get(terms))).all():
       raise UserError(

@@ -168,6 +168,7 @@ def _play_folds(player, majority, minority, shared, own, seed, num_epochs):
   def average(old, new):
     return jax.tree.map(lambda a, b: DECAY * a + (1 - DECAY) * b, old, new)
 
+  chunks = fit_chunks(player.trunk)
   kept, averaged = [], None
   for _ in tqdm(range(num_epochs), unit='epoch', disable=None):
     states, _ = train(
@@ -178,7 +179,7 @@ def _play_folds(player, majority, minority, shared, own, seed, num_epochs):
       minority,
       keys,
       batch_size=BATCH_SIZE,
-      chunks=fit_chunks(player.trunk),
+      chunks=chunks,
     )
     networks = states.discriminator
     # A copy, because the next epoch consumes the states.

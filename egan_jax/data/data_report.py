@@ -18,7 +18,9 @@ DUPLICATES = {
   'across_classes': 'identical under both labels',
   'across_train_and_test': 'identical in train and test (leaks)',
 }
+DARK = 'nearly black (scale up what uses 12 bits of 16)'
 _TOLERATED = 0.01  # the share of unreadable files that a run survives
+_DARK = 64  # of 255; 12 bits in a file of 16 stay below
 _MAX_EXAMPLES = 10  # groups of duplicates listed, and names in each
 
 
@@ -66,10 +68,11 @@ def make(
     'counts': images by split ('train', 'test') and class, without copies; 'ratio':
     training images of the majority per one of the minority, None without one; 'width'
     and 'height': 'min', 'median' and 'max' in pixels; 'modes': files by Pillow's mode;
-    'duplicates': files of identical pixels, 'within_train' and 'within_test' (copies in one class),
-    'across_classes' and 'across_train_and_test' (leaks), each with the number of
-    'groups', the number of 'images' in them, and 'examples' of names; 'unreadable': a
-    list of 'path' and 'reason'; 'ignored' as given.
+    'dark': number of 'images' without a pixel of a quarter of white, and 'examples' of
+    names; 'duplicates': files of identical pixels, 'within_train' and 'within_test'
+    (copies in one class), 'across_classes' and 'across_train_and_test' (leaks), each
+    with the number of 'groups', the number of 'images' in them, and 'examples' of names;
+    'unreadable': a list of 'path' and 'reason'; 'ignored' as given.
   """
   counts = {
     split: {
@@ -81,6 +84,7 @@ def make(
     for split in ('train', 'test')
   }
   train = counts['train']
+  dark = [r.name for r in records if r.facts.brightest < _DARK]
   return {
     'source': source,
     'minority_class': minority_class,
@@ -93,6 +97,7 @@ def make(
     'width': _summarise([r.facts.width for r in records]),
     'height': _summarise([r.facts.height for r in records]),
     'modes': dict(collections.Counter(r.facts.mode for r in records).most_common()),
+    'dark': {'images': len(dark), 'examples': dark[:_MAX_EXAMPLES]},
     'duplicates': _find_duplicates(records),
     'unreadable': [{'path': name, 'reason': reason} for name, reason in unreadable],
     'ignored': dict(ignored),
@@ -187,6 +192,10 @@ def describe(report: Mapping[str, Any]) -> str:
   )
   modes = ', '.join(f'{count} {mode}' for mode, count in report['modes'].items())
   lines += [f'  width x height: {sizes}', f'  modes: {modes}']
+  if report['dark']['images']:
+    lines.append(
+      f'  {report["dark"]["images"]} {DARK}, such as {report["dark"]["examples"][0]}'
+    )
   lines += _describe_duplicates(report['duplicates'])
   if report['unreadable']:
     lines.append(f'  {len(report["unreadable"])} unreadable, left out:')

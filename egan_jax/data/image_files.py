@@ -52,6 +52,7 @@ class ImageFacts:
     width: in pixels, upright.
     height: likewise.
     mode: Pillow's name of the pixel format, such as 'L', 'RGB' or 'I;16'.
+    brightest: the highest value of any pixel and channel once it is decoded, up to 255.
     sha256: of the decoded pixels, hex: equal for two files of the same image. Of a large
       JPEG it depends on the size that was asked for.
     file_sha256: of the file's bytes, hex.
@@ -60,6 +61,7 @@ class ImageFacts:
   width: int
   height: int
   mode: str
+  brightest: int
   sha256: str
   file_sha256: str
 
@@ -97,7 +99,8 @@ def inspect(source: Source, image_size: int) -> tuple[np.ndarray, ImageFacts]:
   digest = hashlib.sha256(f'{width}x{height}'.encode())
   digest.update(image.tobytes())
   of_file = hashlib.sha256(data).hexdigest()
-  facts = ImageFacts(width, height, mode, digest.hexdigest(), of_file)
+  brightest = max(high for _, high in image.getextrema())
+  facts = ImageFacts(width, height, mode, brightest, digest.hexdigest(), of_file)
   return _squash(image, image_size), facts
 
 

@@ -12,8 +12,10 @@ from egan_jax.data.image_files import ImageFacts
 from egan_jax.errors import UserError
 
 
-def _record(name, label, split, sha256=None, width=10, height=20, mode='RGB', **of):
-  facts = ImageFacts(width, height, mode, sha256 or name, '')
+def _record(
+  name, label, split, sha256=None, width=10, height=20, mode='RGB', brightest=64, **of
+):
+  facts = ImageFacts(width, height, mode, brightest, sha256 or name, '')
   return Record(name, label, split, facts, **of)
 
 
@@ -24,7 +26,7 @@ def _make(records, unreadable=(), ignored=None, held_out=False):
 
 
 RECORDS = [
-  _record('a', 'rare', 'train', 'same', width=4, mode='L'),
+  _record('a', 'rare', 'train', 'same', width=4, mode='L', brightest=63),
   _record('b', 'many', 'train', 'same', width=8),
   _record('c', 'many', 'train', 'twin', width=16),
   _record('d', 'many', 'train', 'twin', width=16, is_copy=True),
@@ -48,6 +50,7 @@ def test_every_number():
     'width': {'min': 4, 'median': 10.0, 'max': 100},
     'height': {'min': 7, 'median': 20.0, 'max': 50},
     'modes': {'RGB': 8, 'L': 1},
+    'dark': {'images': 1, 'examples': ['a']},
     'duplicates': {
       'within_train': {'groups': 1, 'images': 2, 'examples': [['c', 'd']]},
       'within_test': {'groups': 1, 'images': 2, 'examples': [['h', 'i']]},
@@ -81,6 +84,7 @@ def test_text():
     'one minority image to 3 majority images',
     'min 4 x 7, median 10 x 20, max 100 x 50',
     'modes: 8 RGB, 1 L',
+    '1 nearly black (scale up what uses 12 bits of 16), such as a\n',
     '2 images identical in training, used once, such as c = d',
     '2 images identical under both labels, such as a = b',
     '2 images identical in train and test (leaks), such as e = f',
@@ -100,11 +104,11 @@ def test_a_minority_that_is_not_the_rarer_class_is_remarked_on():
 
 
 def test_text_of_what_is_clean():
-  text = data_report.describe(_make([RECORDS[0], RECORDS[2]], held_out=True))
+  text = data_report.describe(_make([RECORDS[1], RECORDS[2]], held_out=True))
   assert 'no two images are identical' in text
   assert 'held out of train' in text
   assert 'no test images of rare and many: metrics cannot be computed' in text
-  for part in ('unreadable', 'ignored'):
+  for part in ('unreadable', 'ignored', 'black'):
     assert part not in text
 
 

@@ -338,6 +338,7 @@ def test_facts():
   np.testing.assert_array_equal(pixels, decode(data, 8))
   other = inspect(_encode(Image.fromarray(expected)), 4)[1]
   assert other.sha256 == facts.sha256
+  assert facts.brightest == other.brightest == expected.max()
   changed = expected.copy()
   changed[5, 5, 1] ^= 1
   assert inspect(_encode(Image.fromarray(changed)), 4)[1].sha256 != facts.sha256

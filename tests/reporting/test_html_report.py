@@ -64,7 +64,10 @@ def _write_scores(folder):
 def _make_data_report():
   records = [
     data_report.Record(
-      f'{split}/{label}/{i}.png', label, split, ImageFacts(8 + i, 9, 'L', str(i), '')
+      f'{split}/{label}/{i}.png',
+      label,
+      split,
+      ImageFacts(8 + i, 9, 'L', 63, str(i), ''),
     )
     for split in ('train', 'test')
     for label in CLASSES

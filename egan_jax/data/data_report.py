@@ -18,9 +18,9 @@ DUPLICATES = {
   'across_classes': 'identical under both labels',
   'across_train_and_test': 'identical in train and test (leaks)',
 }
-DARK = 'nearly black (scale up what uses 12 bits of 16)'
+NEARLY_BLACK = 'nearly black (scale up what uses 12 bits of 16)'
 _TOLERATED = 0.01  # the share of unreadable files that a run survives
-_DARK = 64  # of 255; 12 bits in a file of 16 stay below
+_QUARTER_OF_WHITE = 64  # of 255; 12 bits in a file of 16 stay below
 _MAX_EXAMPLES = 10  # groups of duplicates listed, and names in each
 
 
@@ -68,8 +68,8 @@ def make(
     'counts': images by split ('train', 'test') and class, without copies; 'ratio':
     training images of the majority per one of the minority, None without one; 'width'
     and 'height': 'min', 'median' and 'max' in pixels; 'modes': files by Pillow's mode;
-    'dark': number of 'images' without a pixel of a quarter of white, and 'examples' of
-    names; 'duplicates': files of identical pixels, 'within_train' and 'within_test'
+    'nearly_black': number of 'images' without a pixel of a quarter of white, and
+    'examples' of names; 'duplicates': files of identical pixels, 'within_train' and 'within_test'
     (copies in one class), 'across_classes' and 'across_train_and_test' (leaks), each
     with the number of 'groups', the number of 'images' in them, and 'examples' of names;
     'unreadable': a list of 'path' and 'reason'; 'ignored' as given.
@@ -84,7 +84,7 @@ def make(
     for split in ('train', 'test')
   }
   train = counts['train']
-  dark = [r.name for r in records if r.facts.brightest < _DARK]
+  nearly_black = [r.name for r in records if r.facts.brightest < _QUARTER_OF_WHITE]
   return {
     'source': source,
     'minority_class': minority_class,
@@ -97,7 +97,10 @@ def make(
     'width': _summarise([r.facts.width for r in records]),
     'height': _summarise([r.facts.height for r in records]),
     'modes': dict(collections.Counter(r.facts.mode for r in records).most_common()),
-    'dark': {'images': len(dark), 'examples': dark[:_MAX_EXAMPLES]},
+    'nearly_black': {
+      'images': len(nearly_black),
+      'examples': nearly_black[:_MAX_EXAMPLES],
+    },
     'duplicates': _find_duplicates(records),
     'unreadable': [{'path': name, 'reason': reason} for name, reason in unreadable],
     'ignored': dict(ignored),
@@ -192,10 +195,9 @@ def describe(report: Mapping[str, Any]) -> str:
   )
   modes = ', '.join(f'{count} {mode}' for mode, count in report['modes'].items())
   lines += [f'  width x height: {sizes}', f'  modes: {modes}']
-  if report['dark']['images']:
-    lines.append(
-      f'  {report["dark"]["images"]} {DARK}, such as {report["dark"]["examples"][0]}'
-    )
+  if nearly_black := report['nearly_black']['images']:
+    example = report['nearly_black']['examples'][0]
+    lines.append(f'  {nearly_black} {NEARLY_BLACK}, such as {example}')
   lines += _describe_duplicates(report['duplicates'])
   if report['unreadable']:
     lines.append(f'  {len(report["unreadable"])} unreadable, left out:')

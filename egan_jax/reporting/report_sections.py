@@ -11,7 +11,7 @@ from typing import Any
 from egan_jax import config as egan_config
 from egan_jax import run_files, workdir
 from egan_jax.bundle import files
-from egan_jax.data.data_report import DARK, DUPLICATES
+from egan_jax.data.data_report import DUPLICATES, NEARLY_BLACK
 from egan_jax.evaluation.calibration import Calibration
 from egan_jax.reporting.finished_run import FinishedRun, format_score, name_metric
 from egan_jax.reporting.report_results import (
@@ -116,8 +116,8 @@ def make_data(run: FinishedRun) -> dict | None:
     rows.append((side, f'{low} to {high} px, median {middle}'))
   rows.append(('modes', _pairs(report['modes'])))
   lists = []
-  if dark := report['dark']['images']:
-    rows.append((DARK, f'{dark:,} images'))
+  if nearly_black := report['nearly_black']['images']:
+    rows.append((NEARLY_BLACK, f'{nearly_black:,} images'))
   for kind, meaning in DUPLICATES.items():
     found = report['duplicates'][kind]
     rows.append((meaning, f'{found["images"]:,} images' if found['images'] else 'none'))

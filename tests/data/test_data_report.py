@@ -50,7 +50,7 @@ def test_every_number():
     'width': {'min': 4, 'median': 10.0, 'max': 100},
     'height': {'min': 7, 'median': 20.0, 'max': 50},
     'modes': {'RGB': 8, 'L': 1},
-    'dark': {'images': 1, 'examples': ['a']},
+    'nearly_black': {'images': 1, 'examples': ['a']},
     'duplicates': {
       'within_train': {'groups': 1, 'images': 2, 'examples': [['c', 'd']]},
       'within_test': {'groups': 1, 'images': 2, 'examples': [['h', 'i']]},

@@ -96,4 +96,5 @@ def run_command(
   )
   for name in folders:
     setattr(options, name, flags.DEFINE_string(name, '', _FOLDERS[name]))
-  command_line.run(lambda: main(options), required=(options.features_dir,))
+  required = [getattr(options, name) for name in folders if name == 'features_dir']
+  command_line.run(lambda: main(options), required)

@@ -124,3 +124,12 @@ def test_every_rival_of_features_is_named():
     decisions.SMOTE,
   }
   assert of_features - compared == {*('always_minority', 'plda', 'plda_knn', 'fusion')}
+
+
+@pytest.mark.parametrize(
+  'name', ['crops', 'forecast', 'fusion_search', 'search', 'views']
+)
+def test_commands_start_whichever_folders_they_read(run_command, name):
+  result = run_command(f'experiments.few_images.{name}', 'surplus')
+  assert result.status == 1
+  assert result.stderr == "error: unexpected argument 'surplus'\n"

@@ -39,7 +39,7 @@ class Covariances:
   """How W and B come of the covariance C of M majority images.
 
   The power was chosen on pairs of CIFAR-100 classes (experiments.few_images.search);
-  the other constants were a first guess that the search found nothing better than.
+  the other constants were a first guess; the search found nothing clearly better.
 
   Attributes:
     power: of the features' absolute values.

@@ -54,7 +54,7 @@ def _costs(costs: dict) -> str:
     'step': 'a step of 5 folds',
     'trunk_forward': 'frozen layers forward',
     'trunk_backward': 'frozen layers backward',
-    'heads_and_the_rest': 'heads, Adam, the rest',
+    'heads_and_the_rest': 'difference (alone the parts take longer)',
     'evaluation_per_step': 'evaluation, per step',
   }
   return to_markdown(

@@ -20,8 +20,10 @@ _PUBLISHED = {
 }
 _NOTES_ON_RATIOS = (
   'paper (oracle) and eGAN, paper protocol (oracle): each metric has its own best epoch'
-  ' of the mean over five folds, chosen on test labels; ± over seeds.',
-  'Honest lines and rivals: mean ± standard deviation over games (folds of all seeds).',
+  ' of the mean over five folds (one at 1:1 of CIFAR-100), chosen on test labels; ± over'
+  ' seeds.',
+  'Honest lines and rivals: mean ± standard deviation over games (folds of the seeds named'
+  ' below, where rivals that train a head may have fewer).',
   'Each honest game decides at its own epoch, which may be better than any epoch is for'
   ' the mean over five folds: the honest line can stand above the oracle.',
   'The best rival is the one with the highest balanced accuracy on the test set, so it is'
@@ -185,7 +187,7 @@ def sizes(cells: Cells) -> Table:
     'CIFAR-10 and CIFAR-100 overview (minority + majority images)',
     {'': (head, rows)},
     [
-      'Seconds are those of all folds of a seed at 32 px, on 1 or 2 cores, most with other'
+      'Seconds are those of all folds of a seed at 32 px, on one core, most with other'
       ' work beside it.',
     ],
     {},

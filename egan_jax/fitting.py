@@ -231,13 +231,19 @@ def _play(
       batch_size=training.batch_size,
       chunks=chunks,
     )
-    if not np.isfinite(jax.tree.leaves(jax.device_get(terms))).all():
-      raise UserError(
-        f'a loss is not finite in epoch {epoch}: try a lower learning_rate'
-      )
+    _check_finite('loss', epoch, jax.tree.leaves(jax.device_get(terms)))
     scorer = scorers.from_discriminator(game.discriminator, player)
-    auroc = epoch_choice.compute_auroc(*map(scorer.scores, fed))
-    records.append({'epoch': epoch, 'fed_auroc': auroc})
+    # Those after the last step, which no loss shows.
+    scores = [scorer.scores(images) for images in fed]
+    _check_finite('score', epoch, np.concatenate(scores))
+    records.append({'epoch': epoch, 'fed_auroc': epoch_choice.compute_auroc(*scores)})
     if epoch_choice.best_fed(records) == epoch:
       deciding = jax.tree.map(jnp.copy, scorer)  # the next epoch consumes the game
   return deciding
+
+
+def _check_finite(name: str, epoch: int, values: Any):
+  if not np.isfinite(values).all():
+    raise UserError(
+      f'a {name} is not finite in epoch {epoch}: try a lower learning_rate'
+    )

@@ -1,5 +1,6 @@
 """The scikit-learn classifier: scikit-learn's own checks, and what images add."""
 
+import collections
 import dataclasses
 import pickle
 
@@ -272,14 +273,23 @@ def test_game_decides_at_its_best_epoch(tiny_registered, monkeypatch):
   )
 
 
-def test_diverging_game_says_so(monkeypatch, tiny_player):
-  def diverge(game, *_, **__):
-    return game, {'majority': np.float32(1), 'generator': np.float32(np.nan)}
+@pytest.mark.parametrize('of_losses', [True, False])
+def test_diverging_game_says_so(of_losses, monkeypatch, tiny_player):
+  """The last step of an epoch can break scores whose losses nobody computes."""
 
+  def diverge(game, *_, **__):
+    generator = np.float32(np.nan if of_losses else 1)
+    return game, {'majority': np.float32(1), 'generator': generator}
+
+  broken = scorers.make({'value': np.nan}, 'constant')
+  Game = collections.namedtuple('Game', 'discriminator')
   monkeypatch.setattr(fitting, '_train_epoch', diverge)
-  monkeypatch.setattr(fitting.state, 'create_game_state', lambda *_: {})
-  with pytest.raises(UserError, match='not finite in epoch 1'):
-    fitting._play({}, {}, rivals.HeadTraining(tiny_player), seed=0)
+  monkeypatch.setattr(fitting.state, 'create_game_state', lambda *_: Game(()))
+  monkeypatch.setattr(fitting.scorers, 'from_discriminator', lambda *_: broken)
+  images = np.zeros((3, 2), np.float32)
+  name = 'loss' if of_losses else 'score'
+  with pytest.raises(UserError, match=f'a {name} is not finite in epoch 1'):
+    fitting._play(images, images, rivals.HeadTraining(tiny_player), seed=0)
 
 
 @pytest.mark.parametrize(

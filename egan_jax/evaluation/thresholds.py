@@ -202,7 +202,8 @@ def count_needed_for_sensitivity(sensitivity: float, confidence: float = 0.95) -
   check_share('sensitivity', sensitivity)
   check_share('confidence', confidence)
   missed = 1 - _exactly(confidence)
-  return math.ceil(math.log(missed) / math.log(sensitivity))
+  # Where a number of images meets the confidence exactly, rounding asks for no more.
+  return math.ceil(math.log(missed) / math.log(sensitivity) * (1 - 1e-12))
 
 
 def minimum_cost(

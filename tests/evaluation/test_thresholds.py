@@ -131,7 +131,7 @@ class TestTargetSensitivity:
 
   @pytest.mark.parametrize(
     'sensitivity, confidence, needed',
-    [(0.9, 0.95, 29), (0.95, 0.95, 59), (0.5, 0.9, 4)],
+    [(0.9, 0.95, 29), (0.95, 0.95, 59), (0.5, 0.9, 4), (0.8, 0.488, 3)],
   )
   def test_too_few_images_are_told_what_they_can_promise(
     self, sensitivity, confidence, needed

@@ -36,6 +36,14 @@ def test_the_preferred_one_is_kept_unless_another_is_clearly_better():
   assert name == 'fusion'
 
 
+def test_the_sentence_tells_the_difference_and_what_was_compared_with_the_error():
+  fusion, other = _decide(0.3, num_minority=5), _decide(6.0, num_minority=5)
+  _, why = choose({'fusion': fusion, 'other': other})
+  better, worse = (choice._measure(decision).figure for decision in (other, fusion))
+  gain = better - worse
+  assert f'by {gain:.3f}, or drawn towards 0 by {gain * 5 / 7:.3f}, more' in why
+
+
 def test_two_images_that_agree_are_no_certainty():
   """Both found by one and by the other neither: no spread, yet hardly evidence."""
   decisions = {'fusion': _decide(0.5, 0, 2), 'other': _decide(6.0, 1, 2)}

@@ -110,10 +110,13 @@ def split_majority(
   needed = count_needed_for_specificity(specificity)
   held_out = max(int(np.ceil(share * num_majority)), needed)
   if 2 * held_out > num_majority:
+    kept = f'the {needed} that a specificity of {specificity} takes'
+    way_out = f'use at least {2 * needed}'
+    if 2 * needed <= num_majority:
+      kept, way_out = f'{held_out} of them', f'choose held_out_share below {share}'
     missing = (
-      f'{num_majority} majority images are too few to hold out the {needed} that a'
-      f' specificity of {specificity} takes and fit on as many; use at least'
-      f' {2 * needed}'
+      f'{num_majority} majority images are too few to hold out {kept} and fit on as'
+      f' many; {way_out}'
     )
     return np.arange(num_majority), np.arange(0), missing
   order = np.random.default_rng(seed).permutation(num_majority)

@@ -254,6 +254,11 @@ def test_split_refuses_to_leave_less_than_it_holds_out():
   fitted, kept, missing = rivals.split_majority(37, 0.95, 0.2, seed=0)
   assert fitted.tolist() == list(range(37)) and not len(kept)
   assert missing.endswith('use at least 38')
+  assert len(rivals.split_majority(1000, 0.95, 0.5, seed=0)[1]) == 500
+  fitted, kept, missing = rivals.split_majority(1000, 0.95, 0.6, seed=0)
+  assert len(fitted) == 1000 and not len(kept)
+  assert 'hold out 600 of them' in missing
+  assert missing.endswith('choose held_out_share below 0.6')
 
 
 def test_user_errors(features, images, training):

@@ -242,7 +242,7 @@ def _play(
   return deciding
 
 
-def _check_finite(name: str, epoch: int, values: Any):
+def _check_finite(name: str, epoch: int, values: Any) -> None:
   if not np.isfinite(values).all():
     raise UserError(
       f'a {name} is not finite in epoch {epoch}: try a lower learning_rate'

@@ -94,7 +94,7 @@ def measure(images, num_minority: int, num_epochs: int, image_size: int) -> dict
   def summarise(scores):
     results = [evaluate_scores(fold, images.test_is_minority) for fold in scores]
     return {
-      name: [float(np.mean(values)), float(np.std(values))]
+      name: [float(np.mean(values)), float(np.std(values, ddof=1))]
       for name in ('f1', 'balanced_accuracy', 'auroc')
       for values in [[result[name] for result in results]]
     }

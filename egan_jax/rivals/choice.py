@@ -106,8 +106,8 @@ def choose(decisions: Mapping[str, Decision]) -> tuple[str, str]:
   gain, error = better[best]
   return best, (
     f'{best} is deployed because {basis} it is better than {preferred} by'
-    f' {measured[best].figure - reference.figure:.3f}, or drawn towards 0 by'
-    f' {gain:.3f}, more than the standard error of {error:.3f}:'
+    f' {measured[best].figure - reference.figure:.3f}, which drawn towards 0 for few'
+    f' images is {gain:.3f}, more than the standard error of {error:.3f}:'
     f' {_describe(measured[best])}, against {_describe(reference)}'
   )
 

@@ -41,7 +41,8 @@ def test_the_sentence_tells_the_difference_and_what_was_compared_with_the_error(
   _, why = choose({'fusion': fusion, 'other': other})
   better, worse = (choice._measure(decision).figure for decision in (other, fusion))
   gain = better - worse
-  assert f'by {gain:.3f}, or drawn towards 0 by {gain * 5 / 7:.3f}, more' in why
+  assert f'by {gain:.3f}, which drawn towards 0 for few images is' in why
+  assert f' is {gain * 5 / 7:.3f}, more than the standard error' in why
 
 
 def test_two_images_that_agree_are_no_certainty():

@@ -80,6 +80,8 @@ def choose(decisions: Mapping[str, Decision]) -> tuple[str, str]:
     and decision.left_out_scores is not None
     and (not at_zero or registry.get(name).decides_at_zero)
   }
+  if at_zero and preferred not in measured:
+    preferred = next(iter(measured), preferred)
   if preferred not in measured:
     return preferred, (
       f'{preferred} is deployed as the default: the training images are too few to'

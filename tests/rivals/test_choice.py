@@ -110,6 +110,8 @@ def test_at_zero_only_methods_are_compared_whose_zero_means_something():
   assert choose({'fusion': at_zero[9.0], 'plda': at_zero[1.0]})[0] == 'plda'
   best = {'plda_knn': at_zero[9.0], 'logistic_balanced': at_zero[9.0]}
   assert choose(best | {'plda': at_zero[1.0]})[0] == 'logistic_balanced'
+  name, why = choose({'fusion': at_zero[9.0], 'logistic_balanced': at_zero[1.0]})
+  assert name == 'logistic_balanced' and 'too few' not in why
   unmeasured = dataclasses.replace(at_zero[9.0], left_out_scores=None)
   assert choose({'fusion': unmeasured, 'plda': unmeasured})[0] == 'plda'
   cut = dataclasses.replace(unmeasured, threshold=_decide(9.0).threshold)

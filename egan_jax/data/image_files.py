@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from egan_jax.data.file_lists import SUFFIXES, read_csv, walk
 from egan_jax.errors import UserError
@@ -25,6 +25,18 @@ from egan_jax.errors import UserError
 # What files of these suffixes hold. Pillow would take a file under any suffix for what
 # it is, PostScript included, which it has another program run.
 _FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF')
+
+# By EXIF orientation, what turns an image upright. Pillow's `exif_transpose` writes the
+# EXIF data anew, and cannot where any of them are not as the standard has them.
+_TO_UPRIGHT = {
+  2: Image.Transpose.FLIP_LEFT_RIGHT,
+  3: Image.Transpose.ROTATE_180,
+  4: Image.Transpose.FLIP_TOP_BOTTOM,
+  5: Image.Transpose.TRANSPOSE,
+  6: Image.Transpose.ROTATE_270,
+  7: Image.Transpose.TRANSVERSE,
+  8: Image.Transpose.ROTATE_90,
+}
 
 _IN_FLIGHT = 64  # images decoded ahead of whoever consumes them
 
@@ -69,11 +81,11 @@ class ImageFacts:
 def decode(source: Source, image_size: int | None) -> np.ndarray:
   """The pixels of an image file, whatever its format, mode and aspect.
 
-  The first frame, turned upright as its EXIF data say. Grey becomes three equal
-  channels; 1-bit is black and white; palettes are looked up; CMYK is converted;
-  transparent parts are black. Grey of more than 8 bits is scaled by its full range
-  (65535 is white for 16 bits), floating-point grey from [0, 1]. Colour profiles are
-  ignored. The image is squashed to the square with Pillow's antialiased bilinear
+  The first frame, turned upright as its EXIF data say if they can be read. Grey becomes
+  three equal channels; 1-bit is black and white; palettes are looked up; CMYK is
+  converted; transparent parts are black. Grey of more than 8 bits is scaled by its full
+  range (65535 is white for 16 bits), floating-point grey from [0, 1]. Colour profiles
+  are ignored. The image is squashed to the square with Pillow's antialiased bilinear
   filter; large JPEGs are first decoded at a lower resolution where that is exact to
   rounding, never below twice the square.
 
@@ -208,10 +220,21 @@ def _read(
     if image_size is not None and not (size[0] % 8 or size[1] % 8):
       image.draft(None, (2 * image_size, 2 * image_size))
     whole = image.size == size
-    turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    ImageOps.exif_transpose(image, in_place=True)
-    upright = image.size if whole else size[::-1] if turned else size
-    return upright, mode, _to_rgb(image)
+    rgb = _to_rgb(image)
+    # Of a decoded image, which if it is a TIFF Pillow has turned.
+    orientation = _read_orientation(image)
+    if orientation in _TO_UPRIGHT:
+      rgb = rgb.transpose(_TO_UPRIGHT[orientation])
+      size = size[::-1] if orientation >= 5 else size
+    return rgb.size if whole else size, mode, rgb
+
+
+def _read_orientation(image: Image.Image) -> Any:
+  """What EXIF data say, or None."""
+  try:
+    return image.getexif().get(ExifTags.Base.Orientation)
+  except Exception:  # parsers of damaged bytes raise almost anything
+    return None
 
 
 @contextlib.contextmanager

@@ -254,7 +254,7 @@ def test_large_jpegs_take_less_time():
 
   def record(image):
     sizes.append(image.size)
-    return image
+    return image.convert('RGB')
 
   with mock.patch.object(image_files, '_to_rgb', record):
     decode(data, 100)
@@ -322,13 +322,36 @@ def test_rotated_jpegs(orientation):
   assert (facts.width, facts.height) == (800, 400)
 
 
+def _exif(*entries):
+  """EXIF data of tags, types, counts and values of up to four bytes."""
+  packed = (struct.pack('<HHI4s', *entry) for entry in entries)
+  return struct.pack('<4sIH', b'II*\0', 8, len(entries)) + b''.join(packed) + bytes(4)
+
+
+@pytest.mark.parametrize('format', ['JPEG', 'PNG', 'WEBP'])
+@pytest.mark.parametrize(
+  ('exif', 'turn'),
+  [
+    (b'MM*\0' + b'\xff' * 9, None),
+    (b'no EXIF data', None),
+    (_exif((0x0112, 2, 4, b'six\0')), None),  # the orientation as text
+    (_exif((0x0112, 7, 1, b'\6')), None),  # as bytes
+    # As it should be, beside a thumbnail's place as text, which is a number.
+    (
+      _exif((0x0112, 3, 1, b'\6'), (0x0201, 2, 4, b'abc\0')),
+      Image.Transpose.ROTATE_270,
+    ),
+  ],
+)
 @pytest.mark.filterwarnings('ignore:Corrupt EXIF')
-def test_broken_exif_is_no_reason_to_refuse():
-  data = _encode(
-    Image.fromarray(_colours()), 'JPEG', exif=b'Exif\0\0MM*\0' + b'\xff' * 9
-  )
-  plain = _encode(Image.fromarray(_colours()), 'JPEG')
-  np.testing.assert_array_equal(decode(data, 8), decode(plain, 8))
+def test_broken_exif_is_no_reason_to_refuse(format, exif, turn):
+  options = {'lossless': True} if format == 'WEBP' else {}
+  image = Image.fromarray(_colours())
+  data = _encode(image, format, exif=b'Exif\0\0' + exif, **options)
+  expected = decode(_encode(image, format, **options), None)
+  if turn is not None:
+    expected = np.asarray(Image.fromarray(expected).transpose(turn))
+  np.testing.assert_array_equal(decode(data, None), expected)
 
 
 def test_facts():

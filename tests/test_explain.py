@@ -1,6 +1,7 @@
 """Explanations: the decision is the model's own and the neighbours are the nearest."""
 
 import dataclasses
+import itertools
 import math
 import os
 import warnings
@@ -18,6 +19,7 @@ from egan_jax.errors import UserError
 from egan_jax.evaluation.calibration import Calibration
 from egan_jax.evaluation.thresholds import Threshold
 from egan_jax.feature_extractor import FeatureExtractor
+from egan_jax.reporting import plotting
 
 SIZE = 16
 RNG = np.random.default_rng(0)
@@ -163,6 +165,28 @@ def test_panels(model, tmp_path):
         assert image.format == 'PNG'
         assert image.width > image.height > 300
         assert np.asarray(image.convert('L')).std() > 5
+
+
+def test_long_names_are_told_and_cover_nothing(model, tmp_path, monkeypatch):
+  drawn = []
+  monkeypatch.setattr(plotting, 'save_figure', lambda axes, _: drawn.append(axes))
+  long = 'pneumonia_of_bacteria_or_of_viruses'
+  model = dataclasses.replace(model, minority_class=long, majority_class=long + '2')
+  # As a DICOM identifier, which has no blank to part it at.
+  path = tmp_path / f'1.2.826.0.1.3680043.8.498.{"4578" * 9}.png'
+  Image.fromarray(IMAGES[0]).save(path)
+  explain.explain(model, [path], tmp_path)
+  (axes,) = drawn
+  title = axes.get_title(loc='left').replace('\n', '')
+  assert title.startswith(path.name) and long in title
+  axes.figure.draw_without_rendering()
+  boxes = [text.get_window_extent() for text in axes.texts]
+  overlapping = [
+    (one, other)
+    for one, other in itertools.combinations(boxes, 2)
+    if one.overlaps(other)
+  ]
+  assert len(boxes) > 10 and not overlapping
 
 
 def test_a_model_without_references_and_calibration(model, tmp_path):

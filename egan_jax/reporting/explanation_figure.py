@@ -17,6 +17,8 @@ _ROW = 1.5  # from one class's thumbnails to the other's
 _EVEN = 1e-3  # evidence that varies by a smaller share of its maximum names no place
 _LONGEST_NAME = 20
 _WIDEST_LINE = 110
+_WIDEST_TITLE = 70
+_WIDEST_CAPTION = 40  # of the images that are large
 
 
 def draw_explanation(
@@ -49,7 +51,7 @@ def draw_explanation(
     width += 3 * _GAP + most * (_SMALL + _GAP)
   lines = [line for text in words for line in textwrap.wrap(text, _WIDEST_LINE)]
   axes = plotting.new_axes(
-    plotting.escape(textwrap.shorten(title, 70, placeholder=' ...')),
+    plotting.escape(textwrap.fill(title, _WIDEST_TITLE)),
     plotting.escape('\n'.join(lines)),
     size=(1.15 * width, 1.15 * (_LARGE + 0.4) + 0.6 + 0.2 * len(lines)),
   )
@@ -106,7 +108,7 @@ def _place(
   axes.text(
     left,
     top + side + 0.05,
-    plotting.escape(caption),
+    plotting.escape(textwrap.fill(caption, _WIDEST_CAPTION)),
     color=INK,
     fontsize=fontsize,
     va='top',

@@ -135,7 +135,7 @@ def _open_images(
     images = np.load(source, mmap_mode='r')
   except FileNotFoundError as error:
     raise UserError(f'there is no file or folder {source}') from error
-  except (OSError, ValueError, EOFError) as error:
+  except Exception as error:  # parsers of damaged bytes raise almost anything
     raise UserError(
       f'{source} is neither a folder nor a .npy file of numbers'
     ) from error

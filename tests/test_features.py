@@ -196,6 +196,20 @@ def _empty_file(folder):
   return folder / 'x.npy', 'neither a folder nor a .npy'
 
 
+def _damaged_header(folder):
+  np.save(folder / 'x.npy', _images())
+  data = (folder / 'x.npy').read_bytes()
+  (folder / 'x.npy').write_bytes(data.replace(b'}', b' '))
+  return folder / 'x.npy', 'neither a folder nor a .npy'
+
+
+def _half_of_several_arrays(folder):
+  np.savez(folder / 'x.npz', _images())
+  data = (folder / 'x.npz').read_bytes()
+  (folder / 'x.npz').write_bytes(data[: len(data) // 2])
+  return folder / 'x.npz', 'neither a folder nor a .npy'
+
+
 def _several_arrays(folder):
   np.savez(folder / 'x.npz', _images(), _images())
   return folder / 'x.npz', 'several arrays'
@@ -225,6 +239,8 @@ def _no_image(folder):
   [
     _not_an_array,
     _empty_file,
+    _damaged_header,
+    _half_of_several_arrays,
     _several_arrays,
     _empty_folder,
     _nothing,

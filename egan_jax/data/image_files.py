@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -106,11 +106,11 @@ def decode(source: Source, image_size: int | None) -> np.ndarray:
 
 def inspect(source: Source, image_size: int) -> tuple[np.ndarray, ImageFacts]:
   """As `decode`, with what else a data report tells of a file."""
-  data = source if isinstance(source, bytes) else _read_bytes(Path(source))
-  (width, height), mode, image = _read(data, image_size)
+  (width, height), mode, image = _read(source, image_size)
   digest = hashlib.sha256(f'{width}x{height}'.encode())
   digest.update(image.tobytes())
-  of_file = hashlib.sha256(data).hexdigest()
+  with _open_file(source) as file:
+    of_file = hashlib.file_digest(file, 'sha256').hexdigest()
   brightest = max(high for _, high in image.getextrema())
   facts = ImageFacts(width, height, mode, brightest, digest.hexdigest(), of_file)
   return _squash(image, image_size), facts
@@ -240,38 +240,45 @@ def _read_orientation(image: Image.Image) -> Any:
 @contextlib.contextmanager
 def _open(source: Source) -> Iterator[Image.Image]:
   """Opens a file; whatever happens to the image inside is for being unreadable."""
-  data = source if isinstance(source, bytes) else _read_bytes(Path(source))
-  if not data:
-    raise UnreadableImageError(source, 'is empty')
-  try:
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-      width, height = image.size
-      limit = Image.MAX_IMAGE_PIXELS
-      if limit is not None and width * height > limit:
-        raise Image.DecompressionBombError(f'{width} x {height} pixels')
-      yield image
-  except UnidentifiedImageError as error:
-    formats = ', '.join(_FORMATS)
-    reason = f'is damaged or no image: it is in none of the formats {formats}'
-    raise UnreadableImageError(source, reason) from error
-  except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-    reason = f'has too many pixels to be decoded safely: {error}'
-    raise UnreadableImageError(source, reason) from error
-  except Exception as error:  # decoders of damaged bytes raise almost anything
-    message = ' '.join(str(error).split()) or type(error).__name__
-    reason = f'is damaged or no image: {message}'
-    raise UnreadableImageError(source, reason) from error
+  with _open_file(source) as file:
+    if not file.read(1):
+      raise UnreadableImageError(source, 'is empty')
+    try:
+      with Image.open(file, formats=_FORMATS) as image:
+        width, height = image.size
+        limit = Image.MAX_IMAGE_PIXELS
+        if limit is not None and width * height > limit:
+          raise Image.DecompressionBombError(f'{width} x {height} pixels')
+        yield image
+    except UnidentifiedImageError as error:
+      formats = ', '.join(_FORMATS)
+      reason = f'is damaged or no image: it is in none of the formats {formats}'
+      raise UnreadableImageError(source, reason) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+      reason = f'has too many pixels to be decoded safely: {error}'
+      raise UnreadableImageError(source, reason) from error
+    except Exception as error:  # decoders of damaged bytes raise almost anything
+      message = ' '.join(str(error).split()) or type(error).__name__
+      reason = f'is damaged or no image: {message}'
+      raise UnreadableImageError(source, reason) from error
 
 
-def _read_bytes(path: Path) -> bytes:
+@contextlib.contextmanager
+def _open_file(source: Source) -> Iterator[BinaryIO]:
+  """What a file holds. It is read as needed: a slide of a microscope takes gigabytes."""
   try:
+    if isinstance(source, bytes):
+      yield io.BytesIO(source)
+      return
+    path = Path(source)
     if path.exists() and not path.is_file():  # reading a pipe would wait for ever
-      raise UnreadableImageError(path, 'is no file')
-    return path.read_bytes()
+      raise UnreadableImageError(source, 'is no file')
+    with path.open('rb') as file:
+      yield file
   except (FileNotFoundError, ValueError) as error:  # ValueError: no possible path
-    raise UnreadableImageError(path, 'is missing') from error
+    raise UnreadableImageError(source, 'is missing') from error
   except OSError as error:
-    raise UnreadableImageError(path, f'cannot be read: {error.strerror}') from error
+    raise UnreadableImageError(source, f'cannot be read: {error.strerror}') from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

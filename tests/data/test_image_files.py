@@ -452,13 +452,24 @@ def test_files_that_cannot_be_opened(tmp_path, monkeypatch):
   with pytest.raises(UnreadableImageError, match='is no file'):
     decode(tmp_path / 'pipe.png', 8)
 
-  def refuse(path):
+  def refuse(path, mode):
     raise PermissionError(13, 'Permission denied', str(path))
 
   (tmp_path / 'x.png').write_bytes(_as_rgb()[0])
-  monkeypatch.setattr(type(tmp_path), 'read_bytes', refuse)
+  monkeypatch.setattr(type(tmp_path), 'open', refuse)
   with pytest.raises(UnreadableImageError, match=r'x\.png cannot be read: Permission'):
     decode(tmp_path / 'x.png', 8)
+
+
+def test_no_more_of_a_file_is_read_than_its_image_takes(tmp_path):
+  path = tmp_path / 'slide.bmp'
+  path.write_bytes(_as_bmp()[0])
+  os.truncate(path, 2**42)
+  np.testing.assert_array_equal(decode(path, None), _as_bmp()[1])
+  path.write_bytes(_bomb())
+  os.truncate(path, 2**42)
+  with pytest.raises(UnreadableImageError, match='too many pixels'):
+    inspect(path, 8)
 
 
 @pytest.mark.parametrize('format', ['PNG', 'JPEG', 'WEBP', 'TIFF', 'BMP'])

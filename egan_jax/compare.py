@@ -45,7 +45,7 @@ def read_runs(folders: Sequence[str | os.PathLike]) -> list[FinishedRun]:
   """
   if not folders:
     raise UserError('no run is given: name the workdirs to compare')
-  resolved = [Path(folder).resolve() for folder in folders]
+  resolved = [os.path.realpath(folder) for folder in folders]
   for number, folder in enumerate(resolved):
     if folder in resolved[:number]:
       raise UserError(f'{folder} is given twice')

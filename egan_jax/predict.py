@@ -122,9 +122,10 @@ def _describe_cuts(predictor: Predictor) -> str:
 
 def _check_pictures(folder: str, images: str) -> None:
   """Raises `UserError` if pictures would be among the images, or cannot be written."""
-  if os.path.exists(folder) and not os.path.isdir(folder):
-    raise UserError(f'{folder} is a file: give the folder for pictures')
-  place, of_images = Path(folder).resolve(), Path(images).resolve()
+  if os.path.lexists(folder) and not os.path.isdir(folder):
+    raise UserError(f'{folder} is no folder: give one for pictures')
+  # Unlike pathlib's, this fails for no links there can be.
+  place, of_images = (Path(os.path.realpath(path)) for path in (folder, images))
   if of_images == place or of_images in place.parents:
     raise UserError(
       f'{folder} is in the folder of images, which pictures would then be among: give'

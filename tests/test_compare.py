@@ -162,10 +162,12 @@ def test_the_figure_needs_no_results(tmp_path):
 def test_what_is_no_finished_run_is_refused(runs, tmp_path):
   finished = runs[0][0]
   (runs[1][0] / workdir.SUMMARY).unlink()
+  (tmp_path / 'loop').symlink_to('loop')
   for folders, says in [
     ([], 'no run is given'),
     ([tmp_path], 'not the workdir of a run'),
     ([finished, tmp_path / 'none'], 'not the workdir of a run'),
+    ([tmp_path / 'loop'], 'not the workdir of a run'),
     ([runs[1][0]], 'not finished'),
     ([finished, finished / '..' / 'run'], 'given twice'),
   ]:

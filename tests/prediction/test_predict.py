@@ -252,9 +252,11 @@ def test_nor_is_a_file_of_the_model(command, run_folder, files, tmp_path):
   assert model.read_bytes() == before
 
 
-@pytest.mark.parametrize('place', ['images', 'images/why', 'file'])
+@pytest.mark.parametrize('place', ['images', 'images/why', 'file', 'loop', 'nowhere'])
 def test_pictures_have_a_folder_of_their_own(place, command, files, tmp_path):
   (tmp_path / 'file').touch()
+  (tmp_path / 'loop').symlink_to('loop')
+  (tmp_path / 'nowhere').symlink_to('not yet')
   status, _, stderr = command(
     tmp_path / 'images', tmp_path / 'scores.csv', f'--explain={tmp_path / place}'
   )

@@ -169,21 +169,29 @@ def check_readable(
   """
   if len(unreadable) <= (0 if strict else _TOLERATED * num_files):
     return
-  with tempfile.NamedTemporaryFile(
-    'w',
-    encoding='utf-8',
-    errors='surrogateescape',  # the names as they are
-    prefix='egan_jax_unreadable_',
-    suffix='.txt',
-    delete=False,
-  ) as file:
-    file.writelines(f'{name} {reason}\n' for name, reason in unreadable)
   why = 'config.strict is set' if strict else f'more than {_TOLERATED:.0%}'
   name, reason = unreadable[0]
   raise UserError(
     f'{len(unreadable)} of {num_files} images cannot be read ({why}): mend or remove'
-    f' them; {file.name} lists them, the first: {name} {reason}'
+    f' them; {_write_list(unreadable)}, the first: {name} {reason}'
   )
+
+
+def _write_list(unreadable: Sequence[tuple[str, str]]) -> str:
+  """Says where it is, or why it is nowhere."""
+  try:
+    with tempfile.NamedTemporaryFile(
+      'w',
+      encoding='utf-8',
+      errors='surrogateescape',  # the names as they are
+      prefix='egan_jax_unreadable_',
+      suffix='.txt',
+      delete=False,
+    ) as file:
+      file.writelines(f'{name} {reason}\n' for name, reason in unreadable)
+  except OSError as error:
+    return f'a list of them cannot be written ({error.strerror})'
+  return f'{file.name} lists them'
 
 
 def describe(report: Mapping[str, Any]) -> str:

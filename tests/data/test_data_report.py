@@ -151,3 +151,11 @@ def test_an_unreadable_file_whose_name_is_not_utf_8(tmp_path, monkeypatch):
     data_report.check_readable([(os.fsdecode(b'\xe4.png'), 'is empty')], 1, False)
   (file,) = tmp_path.iterdir()
   assert file.read_bytes() == b'\xe4.png is empty\n'
+
+
+def test_a_list_that_cannot_be_written_keeps_no_message_back(tmp_path, monkeypatch):
+  monkeypatch.setattr(data_report.tempfile, 'tempdir', str(tmp_path / 'gone'))
+  with pytest.raises(UserError) as caught:
+    data_report.check_readable([('x.png', 'is empty')], 1, False)
+  for part in ('1 of 1 images', 'cannot be written (No such', 'first: x.png is empty'):
+    assert part in str(caught.value)

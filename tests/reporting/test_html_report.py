@@ -362,12 +362,21 @@ def test_an_unfinished_run_keeps_its_page(missing, tmp_path):
   assert _read(tmp_path) == before
 
 
-@pytest.mark.parametrize('name', [workdir.CONFIG, workdir.SCORES, workdir.METRICS])
-def test_a_damaged_file_is_one_line(name, tmp_path):
+@pytest.mark.parametrize(
+  ('name', 'content'),
+  [
+    (workdir.CONFIG, b'{"x"\n1'),
+    (workdir.SCORES, b'{"x"\n1'),
+    (workdir.SCORES, b''),
+    (workdir.METRICS, b'{"x"\n1'),
+  ],
+)
+def test_a_damaged_file_is_one_line(name, content, tmp_path):
   _write_run(tmp_path, _make_summary())
-  (tmp_path / name).write_bytes(b'{"x"\n1')
-  with pytest.raises(UserError, match=name):
+  (tmp_path / name).write_bytes(content)
+  with pytest.raises(UserError, match=name) as error:
     html_report.write(tmp_path)
+  assert '\n' not in str(error.value)
 
 
 def test_the_verdict_follows_the_floor(tmp_path):

@@ -35,6 +35,7 @@ _NOTES_ON_RATIOS = (
   ' threshold. What eGAN makes of the 95% at 1:500 stands under "Which epoch".',
   "The paper's 1:1 rows equal, to the digit, the maxima of one stored run each (CIFAR-10"
   ' fold 1, CIFAR-100), not means of five folds.',
+  'Seconds of training are those of the last start where a run was stopped and resumed.',
 )
 
 _NOTE_ON_CHEXPERT = (

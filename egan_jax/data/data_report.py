@@ -21,7 +21,7 @@ DUPLICATES = {
 NEARLY_BLACK = 'nearly black (scale up what uses 12 bits of 16)'
 _TOLERATED = 0.01  # the share of unreadable files that a run survives
 _QUARTER_OF_WHITE = 64  # of 255; 12 bits in a file of 16 stay below
-_MAX_EXAMPLES = 10  # groups of duplicates listed, and names in each
+_MAX_EXAMPLES = 10  # groups of duplicates listed, and names in each list
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +69,10 @@ def make(
     training images of the majority per one of the minority, None without one; 'width'
     and 'height': 'min', 'median' and 'max' in pixels; 'modes': files by Pillow's mode;
     'nearly_black': number of 'images' without a pixel of a quarter of white, and
-    'examples' of names; 'duplicates': files of identical pixels, 'within_train' and 'within_test'
-    (copies in one class), 'across_classes' and 'across_train_and_test' (leaks), each
-    with the number of 'groups', the number of 'images' in them, and 'examples' of names;
-    'unreadable': a list of 'path' and 'reason'; 'ignored' as given.
+    'examples' of names; 'duplicates': files of identical pixels, 'within_train' and
+    'within_test' (copies in one class), 'across_classes' and 'across_train_and_test'
+    (leaks), each with the number of 'groups', the number of 'images' in them, and
+    'examples' of names; 'unreadable': a list of 'path' and 'reason'; 'ignored' as given.
   """
   counts = {
     split: {

@@ -96,5 +96,5 @@ def run_command(
   )
   for name in folders:
     setattr(options, name, flags.DEFINE_string(name, '', _FOLDERS[name]))
-  required = [getattr(options, name) for name in folders if name == 'features_dir']
+  required = (options.features_dir,) if 'features_dir' in folders else ()
   command_line.run(lambda: main(options), required)

@@ -28,8 +28,8 @@ _NOTES_ON_RATIOS = (
   ' the mean over five folds: the honest line can stand above the oracle.',
   'The best rival is the one with the highest balanced accuracy on the test set, so it is'
   ' a pick on test labels too, out of as many as its line says: those that were measured'
-  ' and have a threshold. The tables of rivals below have all that were measured, and name'
-  ' those that were not.',
+  ' and have a threshold, compared on the draws that all of them have. The tables of rivals'
+  ' below have all that were measured, and name those that were not.',
   'Rivals decide at the threshold that 95% of held-out majority images pass. At *1:1 no'
   ' majority image can be held out: there they decide at 0, as "(at 0)" says, or have no'
   ' threshold. What eGAN makes of the 95% at 1:500 stands under "Which epoch".',

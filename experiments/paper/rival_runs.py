@@ -16,6 +16,7 @@ from egan_jax.data import activation_files, sources
 from egan_jax.data.activation_cache import ActivationCache
 from egan_jax.data.draws import draw
 from egan_jax.evaluation.metrics import METRICS
+from experiments.paper import rendering
 from experiments.paper.cells import PAIRS, Cell
 from experiments.paper.runs import COUNTS
 
@@ -49,15 +50,14 @@ def measure(cell: Cell, seed: int, data_dir: str, runs: Path, kinds: str) -> Non
     done[name] = _find_elsewhere(cell, seed, runs, name) or _describe(
       compare(cell, seed, data_dir, runs, name)
     )
-    run_files.write_json(
-      path, {'environment': environment.describe_environment(), 'rivals': done}
-    )
+    run_files.write_json(path, {'rivals': done})
 
 
 def _describe(rows: list[dict]) -> dict:
   return {
     'rule': rows[0]['threshold_rule'],
     'note': rows[0]['note'],
+    'machine': rendering.describe_machines([environment.describe_environment()]),
     'seconds': sum(row['seconds'] for row in rows),
     **{field: [row['metrics'][field] for row in rows] for field in _FIELDS},
   }
@@ -77,7 +77,7 @@ def _find_elsewhere(cell: Cell, seed: int, runs: Path, name: str) -> dict | None
 
 
 def read(cell: Cell, seed: int, runs: Path) -> dict:
-  """`rivals` by name: rule, note, seconds and metrics, a list over draws each."""
+  """`rivals` by name: rule, note, machine, seconds and metrics, a list over draws each."""
   path = _path(cell, seed, runs)
   return json.loads(path.read_text()) if path.exists() else {'rivals': {}}
 

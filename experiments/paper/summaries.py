@@ -60,7 +60,8 @@ def find_best_rival(cell: dict) -> dict[str, dict[str, list[float]]]:
   """The line of the rival with the highest mean balanced accuracy, if there is one.
 
   It is picked on test labels, of as many as its name says: those that were measured
-  and have a threshold that means something.
+  and have a threshold that means something. They are compared on the draws that all of
+  them have; the line is of all draws of the one picked.
   """
   candidates = {
     name: values
@@ -69,7 +70,9 @@ def find_best_rival(cell: dict) -> dict[str, dict[str, list[float]]]:
   }
   if not candidates:
     return {}
-  best = max(candidates, key=lambda n: np.mean(candidates[n]['balanced_accuracy']))
+  shared = {s: t for s, t in cell['rivals'].items() if t.keys() >= candidates.keys()}
+  compared = summarise_rivals({**cell, 'rivals': shared or cell['rivals']})
+  best = max(candidates, key=lambda n: np.mean(compared[n]['balanced_accuracy']))
   line = BEST_RIVAL.format(count=len(candidates), name=name_rival(cell, best))
   return {line: candidates[best]}
 

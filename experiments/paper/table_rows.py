@@ -66,8 +66,23 @@ def describe_runs(cell: dict) -> str:
   if cell['rivals']:
     parts.append(f'rivals: {summaries.describe_seeds(list(cell["rivals"]))}')
   if with_heads:
-    parts.append(f'of those that train a head: {summaries.describe_seeds(with_heads)}')
+    heads = [cell['rivals'][seed] for seed in with_heads]
+    parts.append(
+      f'of those that train a head: {summaries.describe_seeds(with_heads)}'
+      f'{_describe_machines(heads)}'
+    )
   return '; '.join(parts)
+
+
+def _describe_machines(tables: list[dict]) -> str:
+  """Where the rivals that train a head were measured, as far as it is stored."""
+  machines = dict.fromkeys(
+    values['machine']
+    for table in tables
+    for name, values in table.items()
+    if _trains_head(name) and 'machine' in values
+  )
+  return f', {" and ".join(machines)}' if machines else ''
 
 
 def describe_played(runs: dict[str, dict], num_folds: int) -> str:
@@ -80,8 +95,12 @@ def describe_played(runs: dict[str, dict], num_folds: int) -> str:
   )
 
 
+def _trains_head(name: str) -> bool:
+  return rivals.get(name).reads == rivals.BOUNDARY
+
+
 def _has_heads(table: dict) -> bool:
-  return any(rivals.get(name).reads == rivals.BOUNDARY for name in table)
+  return any(map(_trains_head, table))
 
 
 def describe_cost(cells: list[dict]) -> str:

@@ -104,6 +104,30 @@ def test_lines_name_their_protocol_and_pool_games(measured):
   assert lines[summaries.FLOOR]['f1'] == [pytest.approx(2 / 3)]
 
 
+def test_the_best_rival_is_picked_on_draws_that_all_have(measured):
+  tables = measured['rivals']
+  better = np.add(tables['0']['nearest_class_mean']['balanced_accuracy'], 0.01)
+  tables['0']['fine_tuned'] = {
+    **tables['0']['nearest_class_mean'],
+    'balanced_accuracy': better.tolist(),
+  }
+  # Easier draws, which the other one does not have.
+  tables['1']['nearest_class_mean']['balanced_accuracy'] = [1.0] * 5
+  best = summaries.find_best_rival(measured)
+  assert [*best] == ['best rival of 3: fine_tuned']
+  assert len(best['best rival of 3: fine_tuned']['f1']) == 5
+
+
+def test_a_rival_that_trains_a_head_names_its_machine(measured):
+  for table in measured['rivals'].values():
+    table['fine_tuned'] = {**table['mahalanobis'], 'machine': 'M'}
+    table['mahalanobis']['machine'] = 'another'
+  told = table_rows.describe_runs(measured)
+  assert told.endswith('of those that train a head: seeds 0, 1, M')
+  del measured['rivals']['0']['fine_tuned'], measured['rivals']['1']['fine_tuned']
+  assert table_rows.describe_runs(measured).endswith('rivals: seeds 0, 1')
+
+
 def test_stored_rivals_of_a_kind_have_the_same_draws():
   for name, cell in store.read_cells().items():
     for kind in (rivals.FEATURES, rivals.BOUNDARY):

@@ -11,7 +11,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from egan_jax.backbones.windows import padding_of, transposed_padding, windows_of
+from egan_jax.backbones.windows import padding_of, sum_phases, turn_round, windows_of
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -27,13 +27,9 @@ def depthwise_convolve(
     padding: 'SAME' or 'VALID'.
   """
   pads = padding_of(x.shape, kernel.shape, strides, padding)
-  return _sum_taps(jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel, strides)
-
-
-def _sum_taps(x: jax.Array, kernel: jax.Array, strides: int) -> jax.Array:
-  """A VALID depthwise convolution of an already padded map."""
+  padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
   taps = kernel.reshape(-1, kernel.shape[2])
-  windows = windows_of(x, kernel.shape[:2], strides)
+  windows = windows_of(padded, kernel.shape[:2], strides)
   return sum(window * tap for window, tap in zip(windows, taps, strict=True))
 
 
@@ -44,17 +40,16 @@ def _forward(x, kernel, strides, padding):
 def _backward(strides, padding, residuals, gradient):
   x, kernel = residuals
   gradient = jax.lax.optimization_barrier(gradient)
-  # The transpose: spread the gradient by the strides, pad it to the size of the
-  # input plus a kernel, and convolve it with the kernel turned round.
-  rows, columns = transposed_padding(
-    x.shape, kernel.shape, gradient.shape, strides, padding
+
+  def give_back(i, j, gradient):
+    return gradient * kernel[i, j, :, 0]
+
+  def phases(gradient):
+    return sum_phases(give_back, gradient, kernel.shape, strides)
+
+  gradient_of_x = turn_round(
+    phases, gradient, x.shape, kernel.shape, strides, padding, fuses=True
   )
-  padded = jax.lax.pad(
-    gradient,
-    jnp.zeros((), gradient.dtype),
-    ((0, 0, 0), (*rows, strides - 1), (*columns, strides - 1), (0, 0, 0)),
-  )
-  gradient_of_x = _sum_taps(padded, kernel[::-1, ::-1], 1)
 
   pads = padding_of(x.shape, kernel.shape, strides, padding)
   padded_x = jnp.pad(x, ((0, 0), *pads, (0, 0)))

@@ -6,17 +6,11 @@ a window, row by row.
 """
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
 
-from egan_jax.backbones.windows import (
-  padding_of,
-  taps_of_a_phase,
-  turn_round,
-  windows_of,
-)
+from egan_jax.backbones.windows import padding_of, sum_phases, turn_round, windows_of
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
@@ -50,33 +44,16 @@ def _backward(size, strides, padding, x, gradient):
     winner = jnp.where(window > largest, tap, winner)
     largest = jnp.maximum(window, largest)
 
+  def give_back(i, j, outputs):
+    gradient, winner = outputs
+    return jnp.where(winner == i * size + j, gradient, 0)
+
   def phases(outputs):
-    return _sum_over_taps(*outputs, size, strides)
+    return sum_phases(give_back, outputs, (size, size), strides)
 
   # The barrier keeps the search for the winners from being repeated for every tap.
   outputs = jax.lax.optimization_barrier((gradient, winner))
   return (turn_round(phases, outputs, x.shape, (size, size), strides, padding),)
-
-
-def _sum_over_taps(gradient, winner, size, strides):
-  """Phases, as `turn_round` asks for them: each tap hands back where it won."""
-  reach, _ = taps_of_a_phase((size, size), strides)
-  height, width = gradient.shape[1:3]
-
-  def tap(i, j):
-    rows = slice(reach - 1 - i // strides, height - i // strides)
-    columns = slice(reach - 1 - j // strides, width - j // strides)
-    won = winner[:, rows, columns] == i * size + j
-    return jnp.where(won, gradient[:, rows, columns], 0)
-
-  def phase(p, q):
-    taps = itertools.product(range(p, size, strides), range(q, size, strides))
-    return sum(tap(i, j) for i, j in taps)
-
-  steps = range(strides)
-  return jnp.stack(
-    [jnp.stack([phase(p, q) for q in steps], axis=3) for p in steps], axis=3
-  )
 
 
 max_pool.defvjp(_forward, _backward)

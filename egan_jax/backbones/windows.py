@@ -1,5 +1,6 @@
 """What a sliding kernel sees: padding and windows, forward and turned round."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,23 +13,6 @@ def padding_of(shape, kernel_shape, strides: int, padding: str):
   return jax.lax.padtype_to_pads(
     shape[1:3], kernel_shape[:2], (strides, strides), padding
   )
-
-
-def transposed_padding(
-  shape, kernel_shape, output_shape, strides: int, padding: str
-) -> list[tuple[int, int]]:
-  """(low, high) of rows and columns that turn a convolution's output round.
-
-  Spread by the strides and padded so, the output convolved VALID with the flipped
-  kernel has the input's size; `high` is negative where input was left over.
-  """
-  turned = []
-  for axis, (low, _) in enumerate(padding_of(shape, kernel_shape, strides, padding)):
-    before = kernel_shape[axis] - 1 - low
-    spread = (output_shape[axis + 1] - 1) * strides + 1
-    after = shape[axis + 1] + kernel_shape[axis] - 1 - before - spread
-    turned.append((before, after))
-  return turned
 
 
 def windows_of(x: jax.Array, size: tuple[int, int], strides: int):
@@ -48,6 +32,7 @@ def turn_round(
   kernel_shape: tuple[int, ...],
   strides: int,
   padding: str,
+  fuses: bool = False,
 ) -> jax.Array:
   """From a map for every output pixel back to one for every input pixel.
 
@@ -64,6 +49,7 @@ def turn_round(
     kernel_shape: rows and columns first.
     strides: the same along both axes.
     padding: of the forward operation, 'SAME' or 'VALID'.
+    fuses: whether XLA fuses what produces the outputs into `phases`.
 
   Returns:
     `[B, H, W, C]`.
@@ -74,6 +60,10 @@ def turn_round(
   for axis, (low, _) in enumerate(padding_of(shape, kernel_shape, strides, padding)):
     first, start = divmod(low, strides)
     positions = -(-(low + shape[axis + 1]) // strides) - first
+    if axis == 0 and fuses:
+      # XLA takes a window that lies within what was padded from before the padding, and
+      # computes once more for it what produces the outputs. With a row to spare none does.
+      positions = max(positions, out_shape[1] + 1)
     before = taps[axis] - 1 - first
     pads.append((before, positions + first - out_shape[axis + 1], 0))
     starts.append(start)
@@ -87,6 +77,48 @@ def turn_round(
   spread = turned.swapaxes(2, 3).reshape(batch, rows * strides, columns * strides, -1)
   top, left = starts
   return spread[:, top : top + shape[1], left : left + shape[2]]
+
+
+def sum_phases(
+  give_back: Callable[[int, int, Any], jax.Array],
+  outputs: Any,
+  kernel_shape: tuple[int, ...],
+  strides: int,
+) -> jax.Array:
+  """Phases, as `turn_round` asks for them, as a sum over the taps of each.
+
+  Args:
+    give_back: from a tap's row and column, and arrays of the outputs that saw their
+      pixel through it, to what they give back to that pixel, `[B, h, w, C]`.
+    outputs: padded arrays `[B, h + n - 1, w + m - 1, ...]`, the first with C channels.
+    kernel_shape: rows and columns first.
+    strides: the same along both axes.
+
+  Returns:
+    `[B, h, w, s, s, C]`.
+  """
+  n, m = taps_of_a_phase(kernel_shape, strides)
+  first = jax.tree.leaves(outputs)[0]
+  batch, height, width, channels = first.shape
+  # Of a phase that no tap sees, where the strides are larger than the kernel.
+  nothing = jnp.zeros((batch, height - n + 1, width - m + 1, channels), first.dtype)
+
+  def tap(i, j):
+    rows = slice(n - 1 - i // strides, height - i // strides)
+    columns = slice(m - 1 - j // strides, width - j // strides)
+    return give_back(i, j, jax.tree.map(lambda a: a[:, rows, columns], outputs))
+
+  def phase(p, q):
+    rows, columns = (
+      range(p, kernel_shape[0], strides),
+      range(q, kernel_shape[1], strides),
+    )
+    return sum(itertools.starmap(tap, itertools.product(rows, columns)), nothing)
+
+  steps = range(strides)
+  return jnp.stack(
+    [jnp.stack([phase(p, q) for q in steps], axis=3) for p in steps], axis=3
+  )
 
 
 def taps_of_a_phase(kernel_shape: tuple[int, ...], strides: int) -> tuple[int, int]:

@@ -63,8 +63,10 @@ def test_convolve_is_lax_convolution(size, kernel, strides, padding):
 
 
 @pytest.mark.parametrize('size', [(1, 1), (2, 2), (3, 3), (8, 8), (9, 7)])
-@pytest.mark.parametrize('kernel', [3, 5])
-@pytest.mark.parametrize('strides, padding', [(1, 'SAME'), (2, 'SAME'), (2, 'VALID')])
+@pytest.mark.parametrize('kernel', [1, 3, 5])
+@pytest.mark.parametrize(
+  'strides, padding', [(1, 'SAME'), (2, 'SAME'), (2, 'VALID'), (4, 'SAME')]
+)
 def test_depthwise_convolution_is_lax_convolution(size, kernel, strides, padding):
   if padding == 'VALID':
     size = (size[0] + kernel, size[1] + kernel)

@@ -109,11 +109,10 @@ def sum_phases(
     return give_back(i, j, jax.tree.map(lambda a: a[:, rows, columns], outputs))
 
   def phase(p, q):
-    rows, columns = (
-      range(p, kernel_shape[0], strides),
-      range(q, kernel_shape[1], strides),
+    taps = itertools.product(
+      range(p, kernel_shape[0], strides), range(q, kernel_shape[1], strides)
     )
-    return sum(itertools.starmap(tap, itertools.product(rows, columns)), nothing)
+    return sum(itertools.starmap(tap, taps), nothing)
 
   steps = range(strides)
   return jnp.stack(

@@ -54,10 +54,12 @@ def measure(cell: Cell, seed: int, data_dir: str, runs: Path, kinds: str) -> Non
 
 
 def _describe(rows: list[dict]) -> dict:
+  here = environment.describe_environment()
   return {
     'rule': rows[0]['threshold_rule'],
     'note': rows[0]['note'],
-    'machine': rendering.describe_machines([environment.describe_environment()]),
+    'machine': rendering.name_machine(here),
+    'commit': rendering.name_commit(here),
     'seconds': sum(row['seconds'] for row in rows),
     **{field: [row['metrics'][field] for row in rows] for field in _FIELDS},
   }
@@ -77,7 +79,7 @@ def _find_elsewhere(cell: Cell, seed: int, runs: Path, name: str) -> dict | None
 
 
 def read(cell: Cell, seed: int, runs: Path) -> dict:
-  """`rivals` by name: rule, note, machine, seconds and metrics, a list over draws each."""
+  """`rivals` by name: rule, note, machine, commit, seconds, and metrics as lists."""
   path = _path(cell, seed, runs)
   return json.loads(path.read_text()) if path.exists() else {'rivals': {}}
 

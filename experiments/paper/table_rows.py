@@ -76,13 +76,13 @@ def describe_runs(cell: dict) -> str:
 
 def _describe_machines(tables: list[dict]) -> str:
   """Where the rivals that train a head were measured, as far as it is stored."""
-  machines = dict.fromkeys(
-    values['machine']
+  told = rendering.list_machines(
+    (values['machine'], values['commit'])
     for table in tables
     for name, values in table.items()
     if _trains_head(name) and 'machine' in values
   )
-  return f', {" and ".join(machines)}' if machines else ''
+  return f', {told}' if told else ''
 
 
 def describe_played(runs: dict[str, dict], num_folds: int) -> str:

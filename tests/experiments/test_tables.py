@@ -119,11 +119,11 @@ def test_the_best_rival_is_picked_on_draws_that_all_have(measured):
 
 
 def test_a_rival_that_trains_a_head_names_its_machine(measured):
-  for table in measured['rivals'].values():
-    table['fine_tuned'] = {**table['mahalanobis'], 'machine': 'M'}
-    table['mahalanobis']['machine'] = 'another'
+  for seed, table in measured['rivals'].items():
+    table['fine_tuned'] = table['mahalanobis'] | {'machine': 'M', 'commit': f'c{seed}'}
+    table['mahalanobis'] |= {'machine': 'another', 'commit': 'c'}
   told = table_rows.describe_runs(measured)
-  assert told.endswith('of those that train a head: seeds 0, 1, M')
+  assert told.endswith('train a head: seeds 0, 1, M, egan_jax c0, c1')
   del measured['rivals']['0']['fine_tuned'], measured['rivals']['1']['fine_tuned']
   assert table_rows.describe_runs(measured).endswith('rivals: seeds 0, 1')
 

@@ -48,9 +48,9 @@ def judge(
   Returns:
     By rule the values `[games]` per threshold and metric and the chosen epochs; the
     same of the oracle; the mean curves of the first seed for the figure; and where
-    that one was played.
+    each seed was played.
   """
-  rules, seconds, curves, environment = {}, {}, None, None
+  rules, seconds, curves, environments = {}, {}, None, []
   steps_per_epoch = -(-num_majority // batch_size)
   for seed, path in games.items():
     with np.load(path) as file:
@@ -60,14 +60,14 @@ def judge(
       for name, values in _judge_game(arrays, fold, steps_per_epoch).items():
         _append(rules.setdefault(name, {}), values)
     curves = curves or _describe_curves(arrays)
-    environment = environment or json.loads(str(arrays['environment']))
+    environments.append(json.loads(str(arrays['environment'])))
   return {
     'title': title,
     'seeds': sorted(games),
     'seconds': seconds,
     'num_epochs': arrays['test'].shape[1],
     'num_games': len(rules[_BASE]['epoch']),
-    'environment': environment,
+    'environments': environments,
     'rules': rules,
     'against_last': {
       name: _compare(values, rules[_BASE])
@@ -280,7 +280,7 @@ def _render_setting(name: str, setting: dict) -> str:
     f'**{setting["title"]}**: {setting["num_games"]} games (seeds'
     f' {", ".join(map(str, setting["seeds"]))}, five folds each) of'
     f' {setting["num_epochs"]} epochs, {seconds:.0f} s on'
-    f' {rendering.describe_machines([setting["environment"]])}; mean ± standard deviation'
+    f' {rendering.describe_machines(setting["environments"])}; mean ± standard deviation'
     f' over games. `{_COMMAND} --setting={name} --data_dir=DATA_DIR'
     f' --seeds={",".join(map(str, setting["seeds"]))}'
     f' --num_epochs={setting["num_epochs"]}`\n\n'

@@ -112,10 +112,10 @@ def test_no_test_label_reaches_a_threshold_of_a_rival():
 
 
 @pytest.fixture
-def judged(tmp_path):
-  """What the rules make of games of noise."""
+def noise():
+  """The scores of games of noise."""
   rng = np.random.default_rng(0)
-  arrays = {
+  return {
     'held_out': rng.normal(size=(2, 4, 5, 40)),
     'left_out': rng.normal(size=(2, 4, 5, 2)),
     'fed_minority': rng.normal(size=(2, 4, 5, 3)),
@@ -125,7 +125,12 @@ def judged(tmp_path):
     'seconds': np.array(2.0),
     'environment': np.array(json.dumps(ENVIRONMENT)),
   }
-  return report.judge('noise', 24, 8, {0: write(tmp_path, arrays)})
+
+
+@pytest.fixture
+def judged(noise, tmp_path):
+  """What the rules make of games of noise."""
+  return report.judge('noise', 24, 8, {0: write(tmp_path, noise)})
 
 
 def test_the_report_is_written_and_names_every_rule(judged, tmp_path, monkeypatch):
@@ -159,6 +164,19 @@ def test_data_sets_stand_side_by_side_and_survive_being_stored(
   # A report of nothing new says the same of what was reported before.
   report.write({'settings': report.read()})
   assert (tmp_path / 'epoch_rules.md').read_text() == text
+
+
+def test_the_machines_of_all_seeds_are_named(noise, tmp_path, monkeypatch):
+  monkeypatch.setattr(report, 'RESULTS', tmp_path)
+  other = {**noise, 'environment': np.array(json.dumps(ENVIRONMENT | {'cores': 3}))}
+  played = {
+    seed: write(tmp_path / str(seed), arrays)
+    for seed, arrays in enumerate((noise, other))
+  }
+  report.write({'settings': {'noise': report.judge('noise', 24, 8, played)}})
+  text = (tmp_path / 'epoch_rules.md').read_text()
+  assert '4 s on 2 cores of P' in text
+  assert ' and 3 cores of P' in text
 
 
 def test_games_are_found_by_seed(tmp_path):

@@ -47,9 +47,9 @@ _NOTE_ON_CHEXPERT = (
 _NOTE_ON_CHEST_X_RAYS = (
   'The folders are the public chest X-rays of children (Kermany et al., CC BY 4.0),'
   ' pneumonia the minority as in the paper; their test set is not balanced, so "always'
-  ' minority" has another F1 there. These runs drew from all 5,216 training files, 26 of'
-  ' which are copies of others; since then a copy is left out, and the same command draws'
-  ' other images. The rivals that train a head at 96 px are of such later draws.'
+  ' minority" has another F1 there. The runs at 96 px drew from all 5,216 training files, 26'
+  ' of which are copies of others. Since then a copy is left out, so that the same command'
+  ' draws other images: those of the runs at 32 px and of the rivals that train a head.'
 )
 
 Cells = dict[str, dict]

@@ -211,8 +211,7 @@ def render(result: dict) -> str:
   about = (
     'EfficientNetLite0, at 32 px but where it says otherwise, a fifth of both classes'
     ' held back. The command beside a setting plays its games; then'
-    f' `{_COMMAND} --report` judges them. The X-rays were played before copies among their'
-    ' training files were left out: the command draws other images now.'
+    f' `{_COMMAND} --report` judges them.'
   )
   parts = [about]
   if len(settings) > 1:

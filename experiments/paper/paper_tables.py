@@ -23,7 +23,7 @@ _NOTES_ON_RATIOS = (
   ' of the mean over five folds (one at 1:1 of CIFAR-100), chosen on test labels; ± over'
   ' seeds.',
   'Honest lines and rivals: mean ± standard deviation over games (folds of the seeds named'
-  ' below, where rivals that train a head may have fewer).',
+  ' below).',
   'Each honest game decides at its own epoch, which may be better than any epoch is for'
   ' the mean over five folds: the honest line can stand above the oracle.',
   'The best rival is the one with the highest balanced accuracy on the test set, so it is'
@@ -47,9 +47,7 @@ _NOTE_ON_CHEXPERT = (
 _NOTE_ON_CHEST_X_RAYS = (
   'The folders are the public chest X-rays of children (Kermany et al., CC BY 4.0),'
   ' pneumonia the minority as in the paper; their test set is not balanced, so "always'
-  ' minority" has another F1 there. The runs at 96 px drew from all 5,216 training files, 26'
-  ' of which are copies of others. Since then a copy is left out, so that the same command'
-  ' draws other images: those of the runs at 32 px and of the rivals that train a head.'
+  ' minority" has another F1 there.'
 )
 
 Cells = dict[str, dict]

@@ -60,6 +60,7 @@ def measure_run(
     return result
 
   game = timed('setup', lambda: Game(images, **arguments))
+  floor = num_epochs * game.count_trunk_operations() / peak_rate
   timed('compile', game.compile)
 
   def train():
@@ -69,7 +70,6 @@ def measure_run(
     return scores
 
   timed('epochs', train)
-  floor = num_epochs * game.count_trunk_operations() / peak_rate
   return {
     **arguments,
     'num_epochs': num_epochs,

@@ -115,10 +115,10 @@ def _measure_all(runs: Path) -> dict[str, str]:
 
 
 def _parse_seeds() -> list[int]:
-  try:
-    return [int(seed) for seed in _SEEDS.value]
-  except ValueError as error:
-    raise UserError(f'--seeds={",".join(_SEEDS.value)}: whole numbers') from error
+  seeds = _SEEDS.value
+  if not seeds or not all(seed.isdecimal() and int(seed) < 2**32 for seed in seeds):
+    raise UserError(f'--seeds={",".join(seeds)}: one or more, each in [0, 2**32)')
+  return [*map(int, seeds)]
 
 
 def main() -> None:

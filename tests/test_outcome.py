@@ -170,18 +170,22 @@ def test_paper_holds_nothing_out(tmp_path):
   _check_model(tmp_path, summary)
 
 
-def test_auto_reads_no_test_label(tmp_path, monkeypatch):
-  """With the test labels shuffled: another score, the same method and thresholds."""
-  config = _make_config(method='auto')
-  summary = train.train_and_evaluate(config, tmp_path / 'right')
-  load = sources.load
+def _shuffle_labels(load):
+  """Loads what `load` does, the test labels shuffled."""
 
   def load_shuffled(*arguments, **options):
     images = load(*arguments, **options)
     shuffled = np.random.default_rng(0).permutation(images.test_is_minority)
     return dataclasses.replace(images, test_is_minority=shuffled)
 
-  monkeypatch.setattr(sources, 'load', load_shuffled)
+  return load_shuffled
+
+
+def test_auto_reads_no_test_label(tmp_path, monkeypatch):
+  """With the test labels shuffled: another score, the same method and thresholds."""
+  config = _make_config(method='auto')
+  summary = train.train_and_evaluate(config, tmp_path / 'right')
+  monkeypatch.setattr(sources, 'load', _shuffle_labels(sources.load))
   other = train.train_and_evaluate(config, tmp_path / 'shuffled')
   for field in ('method', 'why', 'threshold_rule', 'thresholds', 'promise', 'notes'):
     assert summary['decision'][field] == other['decision'][field]
@@ -197,13 +201,7 @@ def test_auto_reads_no_test_label(tmp_path, monkeypatch):
 
 def test_game_reads_no_test_label(game, tmp_path, monkeypatch):
   _, summary = game
-  load = sources.load
-
-  def load_swapped(*arguments, **options):
-    images = load(*arguments, **options)
-    return dataclasses.replace(images, test_is_minority=~images.test_is_minority)
-
-  monkeypatch.setattr(sources, 'load', load_swapped)
+  monkeypatch.setattr(sources, 'load', _shuffle_labels(sources.load))
   config = _make_config(threshold='target_specificity')
   other = train.train_and_evaluate(config, tmp_path)
   assert summary['decision']['thresholds'] == other['decision']['thresholds']

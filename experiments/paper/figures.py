@@ -11,6 +11,13 @@ from experiments.paper.cells import BACKBONE, FIVE_FOLDS, Cell
 RATIOS = ('2500', '1000', '500', '50', '1')
 HEADS = ('sigmoid', 'linear')
 _COMMAND = 'python -m experiments.tables --figure={} --data_dir=DATA_DIR --runs=DIR'
+_METRICS = ('precision', 'recall', 'f1')
+_EXPLAIN_PEAKS = '\non test labels; a dot is what the paper protocol (oracle) takes'
+_NOTE_ON_CURVES = 'The curves are read on test labels, after every epoch.'
+_NOTE_ON_ROWS = (
+  'The table has the same games under both protocols, and the best rival on their draws:'
+  ' the lines of Table 5.'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +29,7 @@ class Figure:
     title: what it shows.
     panels: by name, curves by name, a value per epoch; none where not measured.
     axes: by panel, the name of the values.
+    rows: of the same games, the lines of Table 5.
     notes: what a reader must know beside it.
   """
 
@@ -29,6 +37,7 @@ class Figure:
   title: str
   panels: dict[str, dict[str, list[float]]]
   axes: dict[str, str]
+  rows: list[list[str]]
   notes: list[str]
 
 
@@ -50,16 +59,17 @@ def losses(cells: dict[str, dict]) -> Figure:
     'Discriminator and generator loss',
     {'losses': curves},
     {'losses': 'binary cross-entropy'},
-    ['Means of folds.', *_describe(2, played)],
+    _judge(played),
+    ['Means of folds.', _NOTE_ON_ROWS, *_describe(2, played)],
   )
 
 
 def imbalance(cells: dict[str, dict]) -> Figure:
   """Fig. 4: precision, recall, F1 by ratio, and correct images of both classes."""
-  panels = {name: {} for name in ('precision', 'recall', 'f1', 'correct', 'authors')}
+  panels = {name: {} for name in (*_METRICS, 'correct', 'authors')}
   played = _find_played(cells, 4)
   for cell, _, run in played:
-    for name in ('precision', 'recall', 'f1'):
+    for name in _METRICS:
       panels[name][f'1:{cell["ratio"]}'] = run['curves'][name]
   # The authors' curves are of 1:1000.
   for cell, _, run in ([p for p in played if p[0]['ratio'] == '1000'] or played)[:1]:
@@ -80,7 +90,9 @@ def imbalance(cells: dict[str, dict]) -> Figure:
       **{'precision': 'precision', 'recall': 'recall', 'f1': 'F1'},
       **{'correct': share, 'authors': share},
     },
+    _judge(played),
     [
+      f'{_NOTE_ON_CURVES} {_NOTE_ON_ROWS}',
       "The authors' curve is one run with DenseNet121, stored in their public notebooks;"
       ' ours are means over five folds, which look smoother than any of them.',
       *_describe(4, played),
@@ -88,13 +100,16 @@ def imbalance(cells: dict[str, dict]) -> Figure:
   )
 
 
-def no_pretraining_counts(stored: dict) -> Figure:
+def no_pretraining_counts(stored: dict, cells: dict[str, dict]) -> Figure:
   """Fig. 5: the discriminator without pre-training, CIFAR-100 at 1:50.
 
   Args:
     stored: `measure_no_pretraining`'s.
+    cells: for the rivals, on the same draws.
   """
-  panels, notes = {}, []
+  panels, rows, notes = {}, [], []
+  same_draws = Cell('cifar100_0_1', '50', (BACKBONE, BACKBONE))
+  rivals = cells.get(same_draws.name, {'rivals': {}})['rivals']
   for head in HEADS:
     run = stored.get(head)
     panels[head] = {
@@ -103,6 +118,7 @@ def no_pretraining_counts(stored: dict) -> Figure:
       if run
     }
     if run:
+      rows += _judge_run(run, '0', rivals, head)
       num_epochs = len(run['curves']['minority_correct'])
       notes.append(
         f'{head}: `{_COMMAND.format(5)} --num_epochs={num_epochs}`;'
@@ -113,7 +129,9 @@ def no_pretraining_counts(stored: dict) -> Figure:
     'Without a pre-trained discriminator, CIFAR-100 at 1:50',
     panels,
     dict.fromkeys(HEADS, 'share of the class that is correct'),
+    rows,
     [
+      f'{_NOTE_ON_CURVES} {_NOTE_ON_ROWS} Rivals have a pre-trained backbone.',
       "sigmoid: the authors' head, whose score is never below 0, so that every image is"
       ' called majority whatever was learned (docs/sigmoid_head.md); linear: the same'
       f' with a logit. Generator {BACKBONE}, means over five folds, seed 0.',
@@ -157,11 +175,12 @@ def draw(figure: Figure, results: Path) -> list[str]:
     plots.draw_curves(
       results / name,
       f'Fig. {figure.number}, {panel}',
-      figure.title,
+      f'{figure.title}{_EXPLAIN_PEAKS if panel in _METRICS else ""}',
       curves,
       figure.axes[panel],
       2 / 3 if panel == 'f1' else None,
       None if panel == 'losses' else 1.02,
+      mark_highest=panel in _METRICS,
     )
     written.append(name)
   return written
@@ -171,6 +190,23 @@ def _find_played(cells: dict[str, dict], figure: int) -> list[tuple[dict, str, d
   """The cells of a figure that have a run, each with one seed and its run."""
   there = [cells[cell.name] for cell in list_cells(figure) if cell.name in cells]
   return [(cell, *next(iter(cell['runs'].items()))) for cell in there if cell['runs']]
+
+
+def _judge(played: list[tuple[dict, str, dict]]) -> list[list[str]]:
+  """The lines of all that is drawn, by ratio."""
+  return [
+    row
+    for cell, seed, run in played
+    for row in _judge_run(
+      run, seed, cell['rivals'], table_rows.name_ratio(cell['ratio'])
+    )
+  ]
+
+
+def _judge_run(run: dict, seed: str, rivals: dict, first: str) -> list[list[str]]:
+  """The lines of a run and of the rivals, which are by seed, on its draws."""
+  on_its_draws = {seed: rivals[seed]} if seed in rivals else {}
+  return table_rows.rows_of({'runs': {seed: run}, 'rivals': on_its_draws}, first)
 
 
 def _describe(figure: int, played: list[tuple[dict, str, dict]]) -> list[str]:

@@ -7,12 +7,9 @@ import numpy as np
 
 from experiments.paper import paper_figures, rendering, summaries, table_rows
 from experiments.paper.cells import PAIRS
+from experiments.paper.table_rows import HEAD
 
 PAPER = 'paper (oracle, {backbone})'
-HEAD = (
-  *('ratio', 'result', 'precision', 'recall', 'F1', 'balanced accuracy', 'AUROC'),
-  'average precision',
-)
 
 _PUBLISHED = {
   'cifar10_0_1': paper_figures.TABLE_5['cifar10'],
@@ -23,7 +20,8 @@ _NOTES_ON_RATIOS = (
   ' of the mean over five folds (one at 1:1 of CIFAR-100), chosen on test labels; ± over'
   ' seeds.',
   'Honest lines and rivals: mean ± standard deviation over games (folds of the seeds named'
-  ' below).',
+  ' below), and the F1 of the worst game. The oracle has no Matthews correlation: it takes'
+  ' precision and recall from different epochs.',
   'Each honest game decides at its own epoch, which may be better than any epoch is for'
   ' the mean over five folds: the honest line can stand above the oracle.',
   'The best rival is the one with the highest balanced accuracy on the test set, so it is'
@@ -274,7 +272,7 @@ TABLES: dict[int, Callable[[Cells], Table]] = {
 
 def rival_sections(cells: Cells) -> dict[str, tuple[tuple[str, ...], list[list[str]]]]:
   """All rivals of every cell: by setting, a row per ratio and rival or what is missing."""
-  head = ('ratio', 'rival', *HEAD[2:], 'lowest specificity', 'draws')
+  head = ('ratio', 'rival', *HEAD[2:], 'specificity', 'lowest specificity', 'draws')
   sections = {}
   for pair in PAIRS:
     for setting, by_ratio in table_rows.group(cells, pair):

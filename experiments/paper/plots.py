@@ -89,6 +89,7 @@ def draw_curves(
   axis: str,
   floor: float | None = None,
   top: float | None = None,
+  mark_highest: bool = False,
 ) -> None:
   """A line per name over epochs.
 
@@ -100,12 +101,16 @@ def draw_curves(
     axis: name of the values.
     floor: where "always minority" is.
     top: of the axis; by default as high as the values.
+    mark_highest: whether the highest value of each line gets a dot.
   """
   axes = plotting.new_axes(title, subtitle)
   for index, (name, values) in enumerate(curves.items()):
     style = '-' if index < len(_CURVE_COLORS) else '--'
     color = _CURVE_COLORS[index % len(_CURVE_COLORS)]
     plotting.draw_line(axes, np.asarray(values), color, name, style)
+    if mark_highest:
+      epoch = 1 + np.argmax(values)
+      axes.plot(epoch, max(values), 'o', color=color, markeredgecolor='white', zorder=4)
   if floor is not None:
     axes.axhline(
       floor,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn.metrics import matthews_corrcoef
 
 from egan_jax import rivals
 from egan_jax.evaluation.metrics import METRICS, constant_predictor_floor
@@ -10,6 +11,9 @@ from egan_jax.evaluation.metrics import METRICS, constant_predictor_floor
 ORACLE = 'eGAN, paper protocol (oracle)'
 HONEST = 'eGAN, honest (epoch by training images, threshold 0)'
 FLOOR = 'always minority'
+# The oracle has neither: each of its metrics is of another epoch, and a mean of folds.
+OF_GAMES = ('worst_f1', 'matthews_correlation')
+FIELDS = (*METRICS, *OF_GAMES)
 BEST_RIVAL = 'best rival of {count}: {name}'
 
 
@@ -31,18 +35,39 @@ def summarise(cell: dict) -> dict[str, dict[str, list[float]]]:
       field: [run['oracle']['metrics'][field]['mean'] for run in runs.values()]
       for field in METRICS
     }
-    lines[HONEST] = {field: pool_folds(runs, field) for field in METRICS}
+    fields = (*METRICS, 'minority_correct', 'majority_correct')
+    honest = {field: pool_folds(runs, field) for field in fields}
+    lines[HONEST] = _add_of_games(honest, count_test_images(cell))
   lines |= find_best_rival(cell)
   if totals := count_test_images(cell):
     floor = constant_predictor_floor(*totals)
-    lines[FLOOR] = {field: [floor[field]] for field in METRICS}
+    floor = {**floor, 'worst_f1': floor['f1']}
+    lines[FLOOR] = {field: [floor[field]] for field in FIELDS}
   return lines
+
+
+def _add_of_games(values: dict[str, list], totals: tuple[int, int]) -> dict[str, list]:
+  """`OF_GAMES` as well, from a line's F1 and counts of correct images, per game."""
+  counts = zip(values['minority_correct'], values['majority_correct'], strict=True)
+  return {
+    **values,
+    'worst_f1': [min(values['f1'])],
+    'matthews_correlation': [_correlate(*correct, *totals) for correct in counts],
+  }
+
+
+def _correlate(minority_correct, majority_correct, num_minority, num_majority) -> float:
+  right_and_wrong = [
+    *(minority_correct, num_minority - minority_correct),
+    *(majority_correct, num_majority - majority_correct),
+  ]
+  return matthews_corrcoef([1, 1, 0, 0], [1, 0, 0, 1], sample_weight=right_and_wrong)
 
 
 def summarise_rivals(cell: dict) -> dict[str, dict[str, list[float]]]:
   """Of each rival, by field, a value per draw of all seeds it was measured on."""
   names = dict.fromkeys(name for table in cell['rivals'].values() for name in table)
-  return {
+  pooled = {
     name: {
       field: [
         value
@@ -54,6 +79,8 @@ def summarise_rivals(cell: dict) -> dict[str, dict[str, list[float]]]:
     }
     for name in names
   }
+  totals = count_test_images(cell)
+  return {name: _add_of_games(values, totals) for name, values in pooled.items()}
 
 
 def find_best_rival(cell: dict) -> dict[str, dict[str, list[float]]]:

@@ -3,9 +3,13 @@
 import numpy as np
 
 from egan_jax import rivals
-from egan_jax.evaluation.metrics import METRICS
 from experiments.paper import rendering, summaries
 from experiments.paper.cells import BACKBONE, INPUTS, PAIRS, Cell, describe
+
+HEAD = (
+  *('ratio', 'result', 'precision', 'recall', 'F1', 'balanced accuracy', 'AUROC'),
+  *('average precision', 'worst F1', 'Matthews correlation'),
+)
 
 
 def of(cells: dict[str, dict], pair: str, ratio: str) -> list[dict]:
@@ -115,16 +119,19 @@ def describe_cost(cells: list[dict]) -> str:
 
 
 def published(values: tuple[float, ...]) -> list[str]:
-  return [*map(rendering.share, values), *['-'] * (len(METRICS) - len(values))]
+  return [*map(rendering.share, values), *['-'] * (len(summaries.FIELDS) - len(values))]
 
 
 def cells_of(values: dict[str, list[float]]) -> list[str]:
-  return [rendering.mean_and_spread(values[field]) for field in METRICS]
+  return [
+    rendering.mean_and_spread(values[field]) if field in values else '-'
+    for field in summaries.FIELDS
+  ]
 
 
 def rows_of(cell: dict | None, first: str) -> list[list[str]]:
   lines = summaries.summarise(cell) if cell else {}
-  why = [rendering.NOT_MEASURED] * len(METRICS)
+  why = [rendering.NOT_MEASURED] * len(summaries.FIELDS)
   if summaries.ORACLE not in lines:
     lines = {'eGAN': None, **lines}
     if cell and cell['estimated_seconds']:
@@ -144,6 +151,7 @@ def rival_rows(cell: dict | None, first: str) -> list[list[str]]:
         first,
         summaries.name_rival(cell, name),
         *cells_of(values),
+        rendering.mean_and_spread(values['specificity']),
         rendering.share(min(values['specificity'])),
         str(len(values['f1'])),
       ]
@@ -151,7 +159,9 @@ def rival_rows(cell: dict | None, first: str) -> list[list[str]]:
     ]
     missing = ', '.join(summaries.list_missing_rivals(cell))
   if missing:
-    rows.append([first, missing, *[rendering.NOT_MEASURED] * (len(METRICS) + 2)])
+    rows.append(
+      [first, missing, *[rendering.NOT_MEASURED] * (len(summaries.FIELDS) + 3)]
+    )
   return rows
 
 

@@ -14,6 +14,7 @@ from experiments.paper import (
   plots,
   rendering,
   store,
+  table_rows,
 )
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'results.md'
@@ -102,7 +103,8 @@ def write_no_pretraining(measured: dict, results: Path = store.RESULTS) -> None:
 def write_figure(number: int, results: Path = store.RESULTS) -> str:
   """One figure from the stored curves; its Markdown."""
   if number == 5:
-    figure = figures.no_pretraining_counts(_read(results / _NO_PRETRAINING))
+    stored = _read(results / _NO_PRETRAINING)
+    figure = figures.no_pretraining_counts(stored, store.read_cells(results))
   else:
     figure = _FIGURES[number](store.read_cells(results))
   run_files.write_json(results / f'figure{number}.json', dataclasses.asdict(figure))
@@ -111,6 +113,8 @@ def write_figure(number: int, results: Path = store.RESULTS) -> str:
   parts += [f'![Fig. {number}]({picture})' for picture in pictures]
   if not pictures:
     parts.append(rendering.NOT_MEASURED)
+  else:
+    parts.append(to_markdown([('games', *table_rows.HEAD[1:]), *figure.rows]))
   parts.append(_list(figure.notes))
   text = '\n\n'.join(parts)
   run_files.write_text(results / f'figure{number}.md', text + '\n')
@@ -129,8 +133,9 @@ def write_page(results: Path = store.RESULTS, page: Path = PAGE) -> None:
     ' specificity on the test set shows where a rival did not keep those 95%. "(at 0)"'
     ' decides at 0 instead: "always minority" everywhere, and all at *1:1, where no'
     ' majority image can be held out. "Arbitrary": 0 means nothing among the scores of'
-    ' that rival, so that only its AUROC and average precision do. On which machine is not'
-    ' stored.'
+    ' that rival, so that only its AUROC and average precision do. Brier score and'
+    " calibration error take P(minority), which is in a run's own report. Machine and commit"
+    ' are in table_cells.json, but for the first that were measured.'
   )
   for heading, (head, rows) in paper_tables.rival_sections(
     store.read_cells(results)

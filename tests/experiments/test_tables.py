@@ -26,7 +26,7 @@ from experiments.paper.cells import (
   describe,
   describe_command,
 )
-from tests.experiments.stored_runs import CELL, ENVIRONMENT, LITE
+from tests.experiments.stored_runs import CELL, ENVIRONMENT, LITE, make_rivals
 
 
 def test_the_paper_contradicts_itself_nowhere_else():
@@ -104,6 +104,23 @@ def test_lines_name_their_protocol_and_pool_games(measured):
   assert lines[summaries.FLOOR]['f1'] == [pytest.approx(2 / 3)]
 
 
+def test_what_follows_from_counts_is_what_scikit_learn_says_of_the_images(measured):
+  pooled = summaries.summarise_rivals(measured)
+  for name, values in pooled.items():
+    tables = measured['rivals'].values()
+    # As `metrics.evaluate_scores` has it, from labels.
+    stored = [make_rivals(seed)[name]['matthews_correlation'] for seed in (0, 1)]
+    np.testing.assert_allclose(values['matthews_correlation'], np.ravel(stored))
+    assert values['worst_f1'] == [min(min(table[name]['f1']) for table in tables)]
+  lines = summaries.summarise(measured)
+  honest, floor = lines[summaries.HONEST], lines[summaries.FLOOR]
+  assert len(honest['matthews_correlation']) == 10
+  assert honest['worst_f1'] == [min(honest['f1'])]
+  assert floor['matthews_correlation'] == [0.0]
+  assert not {*summaries.OF_GAMES} & {*lines[summaries.ORACLE]}
+  assert table_rows.cells_of(lines[summaries.ORACLE])[-2:] == ['-', '-']
+
+
 def test_the_best_rival_is_picked_on_draws_that_all_have(measured):
   tables = measured['rivals']
   better = np.add(tables['0']['nearest_class_mean']['balanced_accuracy'], 0.01)
@@ -150,7 +167,7 @@ def test_rivals_that_were_not_measured_are_named(measured):
   missing = [n for n in rivals.names() if n not in measured_names]
   assert named['1:500'][-1] == ', '.join(missing)
   assert named['1:50'] == ['all']
-  assert rows[-1][2:] == ['not measured'] * 8
+  assert rows[-1][2:] == ['not measured'] * 11
 
 
 def test_a_rival_at_0_says_so_and_is_the_best_only_if_it_decides_there(measured):
@@ -172,7 +189,7 @@ def test_settings_that_are_wanted_say_that_they_were_not_measured(measured):
     for size, preprocess in ((32, 'scale'), (96, 'imagenet')):
       wanted = Cell(pair, '500', LITE, size, preprocess)
       _, rows = sections[table_rows.describe_setting(describe(wanted))]
-      assert (['1:500', 'eGAN', *['not measured'] * 6] in rows) == (wanted != CELL)
+      assert (['1:500', 'eGAN', *['not measured'] * 8] in rows) == (wanted != CELL)
   assert len(sections) == 6
 
 
@@ -197,8 +214,11 @@ def test_a_figure_is_of_its_own_cells_and_says_what_makes_them(measured):
   notes = '\n'.join(figure.notes)
   assert '--figure=4 --data_dir=DATA_DIR --runs=DIR --seeds=0`' in notes
   assert 'seed 0 x 5 folds, 2 s of training, 2 cores of P' in notes
-  alone = figures.no_pretraining_counts({'linear': measured['runs']['0']})
-  assert '--figure=5 --data_dir=DATA_DIR --runs=DIR --num_epochs=4`' in alone.notes[1]
+  lines = summaries.summarise({**measured, 'runs': {'0': measured['runs']['0']}})
+  assert [row[1] for row in figure.rows] == [*lines]
+  assert table_rows.cells_of(lines[summaries.HONEST]) in [r[2:] for r in figure.rows]
+  alone = figures.no_pretraining_counts({'linear': measured['runs']['0']}, {})
+  assert '--figure=5 --data_dir=DATA_DIR --runs=DIR --num_epochs=4`' in alone.notes[2]
 
 
 # Measures, and leaves what the repository stores as it is.
@@ -225,6 +245,16 @@ def test_what_could_not_be_measured_is_told_at_the_end(played, tmp_path):
     name = Cell('chest_xray', '36', LITE).name
     told = f'error: could not measure {name}_seed0, {name}_seed1: '
     assert done.stderr.splitlines()[-1].startswith(told)
+
+
+@pytest.mark.parametrize('seeds', ['', '-1', '0,x', str(2**32)])
+def test_seeds_that_are_none_are_refused(seeds, tmp_path):
+  arguments = ['--table=1', f'--seeds={seeds}', '--noplay', f'--runs={tmp_path}']
+  done = subprocess.run(
+    [sys.executable, '-c', _COMMAND, *arguments], capture_output=True, text=True
+  )
+  assert done.returncode == 1
+  assert done.stderr == f'error: --seeds={seeds}: one or more, each in [0, 2**32)\n'
 
 
 @pytest.mark.parametrize('number', paper_tables.TABLES)

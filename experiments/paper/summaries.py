@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.metrics import matthews_corrcoef
 
 from egan_jax import rivals
 from egan_jax.evaluation.metrics import METRICS, constant_predictor_floor
@@ -41,8 +40,7 @@ def summarise(cell: dict) -> dict[str, dict[str, list[float]]]:
   lines |= find_best_rival(cell)
   if totals := count_test_images(cell):
     floor = constant_predictor_floor(*totals)
-    floor = {**floor, 'worst_f1': floor['f1']}
-    lines[FLOOR] = {field: [floor[field]] for field in FIELDS}
+    lines[FLOOR] = _add_of_games({field: [floor[field]] for field in floor}, totals)
   return lines
 
 
@@ -57,11 +55,16 @@ def _add_of_games(values: dict[str, list], totals: tuple[int, int]) -> dict[str,
 
 
 def _correlate(minority_correct, majority_correct, num_minority, num_majority) -> float:
-  right_and_wrong = [
-    *(minority_correct, num_minority - minority_correct),
-    *(majority_correct, num_majority - majority_correct),
-  ]
-  return matthews_corrcoef([1, 1, 0, 0], [1, 0, 0, 1], sample_weight=right_and_wrong)
+  """Matthews correlation; scikit-learn's takes labels, and a second for a thousand."""
+  minority_wrong = num_minority - minority_correct
+  majority_wrong = num_majority - majority_correct
+  called_minority = minority_correct + majority_wrong
+  called_majority = majority_correct + minority_wrong
+  product = called_minority * called_majority * num_minority * num_majority
+  if not product:
+    return 0.0
+  agreement = minority_correct * majority_correct - minority_wrong * majority_wrong
+  return agreement / product**0.5
 
 
 def summarise_rivals(cell: dict) -> dict[str, dict[str, list[float]]]:

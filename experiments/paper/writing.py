@@ -102,18 +102,18 @@ def write_no_pretraining(measured: dict, results: Path = store.RESULTS) -> None:
 
 def write_figure(number: int, results: Path = store.RESULTS) -> str:
   """One figure from the stored curves; its Markdown."""
+  cells = store.read_cells(results)
   if number == 5:
-    stored = _read(results / _NO_PRETRAINING)
-    figure = figures.no_pretraining_counts(stored, store.read_cells(results))
+    figure = figures.no_pretraining_counts(_read(results / _NO_PRETRAINING), cells)
   else:
-    figure = _FIGURES[number](store.read_cells(results))
+    figure = _FIGURES[number](cells)
   run_files.write_json(results / f'figure{number}.json', dataclasses.asdict(figure))
   pictures = figures.draw(figure, results)
   parts = [f'## Fig. {number}: {figure.title}']
   parts += [f'![Fig. {number}]({picture})' for picture in pictures]
   if not pictures:
     parts.append(rendering.NOT_MEASURED)
-  else:
+  if figure.rows:
     parts.append(to_markdown([('games', *table_rows.HEAD[1:]), *figure.rows]))
   parts.append(_list(figure.notes))
   text = '\n\n'.join(parts)

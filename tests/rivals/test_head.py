@@ -49,7 +49,7 @@ def test_without_training_it_is_egans_discriminator(images, training, discrimina
     objectives.FINE_TUNED, images.majority, images.minority, (5, 6), untrained
   )
   expected = _apply(discriminator, discriminator.params, images.test)
-  np.testing.assert_allclose(scorer.scores(images.test), expected, rtol=1e-5)
+  np.testing.assert_allclose(scorer.scores(images.test), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

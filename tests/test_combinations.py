@@ -79,6 +79,7 @@ PAIRS = {
   'discriminator': ('SmallConvDiscriminator', 'DenseNet121'),
   'both': ('SmallConvDiscriminator', 'SmallConvEncoder'),
 }
+QUICK_PAIRS = 'vgg19_efficientnetb2', 'both'
 
 # Parameters, those that train with five layers fine-tuned, length of the vector.
 SIZES = {
@@ -120,7 +121,13 @@ def _count(state, player):
   return counts['total'], counts['trainable']
 
 
-@pytest.mark.parametrize('pair', PAIRS)
+@pytest.mark.parametrize(
+  'pair',
+  [
+    pytest.param(pair, marks=[] if pair in QUICK_PAIRS else [pytest.mark.slow])
+    for pair in PAIRS
+  ],
+)
 def test_pair_fits_together(pair):
   """An epoch of the real networks, traced but not run."""
   discriminator, generator = (_make_player(name, load_zeros) for name in PAIRS[pair])

@@ -167,6 +167,7 @@ def test_same_game_as_on_one_host(start, uninterrupted, tmp_path):
     assert a == pytest.approx(b, rel=1e-3, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_lost_hosts_end_the_run_and_it_resumes(start, uninterrupted, tmp_path):
   dying = {'DIES': 'in epoch 4', 'OF': 'SIGTERM'}
   first, second = start(tmp_path, environments=({}, dying))

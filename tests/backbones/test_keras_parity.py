@@ -207,7 +207,14 @@ def test_variables(name):
   )
 
 
-@pytest.mark.parametrize('case', CASES, ids='{0.name}-{0.size}'.format)
+@pytest.mark.parametrize(
+  'case',
+  [
+    pytest.param(case, marks=[pytest.mark.slow] if case.size > 32 else [])
+    for case in CASES
+  ],
+  ids='{0.name}-{0.size}'.format,
+)
 def test_activations(case):
   model, variables = _random_model(case.name, case.size if case.size % 32 else None)
   layers = backbones.get(case.name).layers

@@ -168,6 +168,7 @@ def test_data_sets_stand_side_by_side_and_survive_being_stored(
 
 def test_the_machines_of_all_seeds_are_named(noise, tmp_path, monkeypatch):
   monkeypatch.setattr(report, 'RESULTS', tmp_path)
+  monkeypatch.setattr(report, 'RULES', {'last': RULES['last']})
   other = {**noise, 'environment': np.array(json.dumps(ENVIRONMENT | {'cores': 3}))}
   played = {
     seed: write(tmp_path / str(seed), arrays)

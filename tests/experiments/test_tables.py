@@ -248,12 +248,10 @@ def test_what_could_not_be_measured_is_told_at_the_end(played, tmp_path):
 
 
 @pytest.mark.parametrize('seeds', ['', '-1', '0,x', str(2**32)])
-def test_seeds_that_are_none_are_refused(seeds, tmp_path):
-  arguments = ['--table=1', f'--seeds={seeds}', '--noplay', f'--runs={tmp_path}']
-  done = subprocess.run(
-    [sys.executable, '-c', _COMMAND, *arguments], capture_output=True, text=True
-  )
-  assert done.returncode == 1
+def test_seeds_that_are_none_are_refused(seeds, run_command, tmp_path):
+  arguments = '--table=1', f'--seeds={seeds}', '--noplay', f'--runs={tmp_path}'
+  done = run_command('experiments.tables', *arguments)
+  assert done.status == 1
   assert done.stderr == f'error: --seeds={seeds}: one or more, each in [0, 2**32)\n'
 
 

@@ -116,6 +116,14 @@ class Checkpoints:
 
     self._on_first(write)
 
+  def wait(self) -> None:
+    """Until all is on the disk.
+
+    Raises:
+      UserError: what was saved failed; on all hosts.
+    """
+    self._on_first(lambda: self._manager.wait_until_finished())
+
   def restore(
     self, shapes: GameState
   ) -> tuple[tuple[GameState, NetworkState] | None, int]:

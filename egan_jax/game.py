@@ -35,7 +35,7 @@ from egan_jax.parallel import ROWS, Layout, lay_out
 from egan_jax.settings import GameSettings, NetworkSettings
 from egan_jax.state import GameState, NetworkState, Player
 
-PHASES = ('setup', 'compile', 'train', 'evaluate')
+PHASES = ('setup', 'compile', 'train', 'evaluate', 'checkpoint')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +112,8 @@ def play(
     jax.block_until_ready(states)
   hosts.on_first(begin)
   with Checkpoints(folder / workdir.CHECKPOINTS, fingerprints) as checkpoints:
-    saved, first_epoch = checkpoints.restore(jax.eval_shape(jax.vmap(create), keys))
+    with _timed(seconds, 'checkpoint'):
+      saved, first_epoch = checkpoints.restore(_shapes(states, len(keys)))
     deciding = None
     if saved is not None:
       states, deciding = layout.split(saved)
@@ -129,13 +130,17 @@ def play(
       seconds,
       profile,
     )
+    with _timed(seconds, 'checkpoint'):
+      checkpoints.wait()
   hosts.enter('after training')
+  with _timed(seconds, 'evaluate'):
+    generated = generate(layout, states.generator, game.minority)
   return Played(
     player=game.discriminator,
     discriminators=deciding,
     scores=scores,
-    generated=generate(layout, states.generator, game.minority),
-    parameters=_count_parameters(jax.eval_shape(create, keys[0]), game),
+    generated=generated,
+    parameters=_count_parameters(_shapes(states), game),
     fingerprints=fingerprints,
     first_epoch=first_epoch,
     seconds={name: round(seconds[name], 3) for name in PHASES},
@@ -219,7 +224,8 @@ def _train(
       last = epoch == epochs[-1] or not active.any()
       saves = last or epoch % settings.checkpoint_every == 0
       if saves:
-        checkpoints.save(epoch, *layout.gather((states, deciding)))
+        with _timed(seconds, 'checkpoint'):
+          checkpoints.save(epoch, *layout.gather((states, deciding)))
       bar.set_postfix_str(epoch_records.describe_progress(new))
     with _timed(seconds, 'evaluate'):
       deciding, scores = layout.gather((deciding, score(deciding)))
@@ -235,6 +241,13 @@ def _find_active_folds(
     epochs = nash.find_nash_epochs(records, settings.nash_threshold)
     active = np.array([epoch is None for epoch in epochs])
   return active
+
+
+def _shapes(states: GameState, *num_folds: int) -> GameState:
+  """Of the states of so many folds; without a number, of one fold alone."""
+  return jax.tree.map(
+    lambda a: jax.ShapeDtypeStruct((*num_folds, *a.shape[1:]), a.dtype), states
+  )
 
 
 def _count_parameters(state: GameState, game: Game) -> dict:

@@ -1,6 +1,7 @@
 """What a finished run leaves: summary, figures, scores, model and report."""
 
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def write(
 ) -> None:
   """Writes everything that a run leaves beside its records, the summary last.
 
+  The seconds of this, but for the HTML page that shows them, are its phase 'report'.
+
   Args:
     folder: the workdir.
     settings: of the run.
@@ -40,6 +43,7 @@ def write(
     outcome: what the run came to.
     played: the game of the run, if there was one.
   """
+  start = time.perf_counter()
   summary = _summarise(settings, images, outcome, played)
   if played is not None:
     records = run_files.read_records(folder / workdir.METRICS)
@@ -70,6 +74,7 @@ def write(
   model = dataclasses.replace(bare, references=kept)
   bundle.save(model, folder / workdir.MODEL)
   wrong = _find_mistakes(images, outcome, model, compute_features)
+  summary['seconds'] |= {'report': round(time.perf_counter() - start, 3)}
   html_report.write(folder, wrong, summary)
   # A workdir with a summary is a finished run.
   run_files.write_json(folder / workdir.SUMMARY, summary)
@@ -93,7 +98,7 @@ def _summarise(
     'rivals': decision_results.describe_candidates(
       outcome, images.test_is_minority, oracle
     ),
-    'seconds': outcome.seconds,
+    'seconds': dict(outcome.seconds),
     'environment': describe_environment(),
   }
   if not images.missing_from_test:

@@ -45,7 +45,7 @@ class Scorer:
     note: what the fit did otherwise than the method's name says, and why; else ''.
   """
 
-  arrays: Any
+  arrays: Any = struct.field(repr=False)  # as a trunk's
   kind: str = struct.field(pytree_node=False)
   head: PooledHead | None = struct.field(pytree_node=False, default=None)
   note: str = struct.field(pytree_node=False, default='')

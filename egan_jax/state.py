@@ -58,7 +58,7 @@ class Player:
   fine_tune_layers: int
   trunk: Trunk
   head: graph.LayerGraph
-  pretrained: Variables | None
+  pretrained: Variables | None = dataclasses.field(repr=False)  # as a trunk's
   fingerprint: str
 
 

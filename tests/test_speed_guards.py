@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from egan_jax import scorers, steps
 from egan_jax import state as egan_state
-from egan_jax import steps
 
 NUM_MAJORITY, BATCH = 11, 4
 # Of the tiny backbone's three convolutions two are frozen and no 1x1 product.
@@ -70,6 +70,13 @@ def test_networks_alike_share_what_compiled_steps_are_bound_to(tiny_player):
   """Else each fit of a classifier would compile its steps again."""
   one, other = (_setting(tiny_player, 2, 3)[0] for _ in range(2))
   assert jax.tree.structure(one) == jax.tree.structure(other)
+
+
+def test_no_weights_are_in_a_name(tiny_player):
+  """JAX names what it compiles by how it prints, and arrays print in seconds."""
+  arrays = {'centre': np.zeros(3), 'weights': np.ones(3), 'offset': 0.0}
+  for named in (tiny_player, tiny_player.trunk, scorers.make(arrays, 'linear')):
+    assert 'array' not in repr(named).lower()
 
 
 def test_evaluation_runs_no_trunk(tiny_player):

@@ -182,7 +182,7 @@ class TestWorkdir:
       assert paper['metrics'][name]['mean'] == pytest.approx(curve.max())
       mean = np.mean([record[name] for record in decided])
       assert honest['metrics'][name]['mean'] == pytest.approx(mean)
-    assert set(summary['seconds']) == {*game.PHASES, 'decide'}
+    assert set(summary['seconds']) == {*game.PHASES, 'decide', 'report'}
     # A threshold of 0 is decided in no time.
     assert all(summary['seconds'][phase] > 0 for phase in game.PHASES)
     assert set(summary['always_minority']) >= set(METRICS)

@@ -34,7 +34,8 @@ class Trunk:
     image_size: side of the square images the backbone sees, in pixels.
   """
 
-  variables: Any
+  # JAX writes out the names of what it compiles, and weights in full would take seconds.
+  variables: Any = struct.field(repr=False)
   graph: LayerGraph = struct.field(pytree_node=False)
   preprocessing: str = struct.field(pytree_node=False)
   image_size: int = struct.field(pytree_node=False)

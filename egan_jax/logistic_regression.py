@@ -37,12 +37,10 @@ class _State(NamedTuple):
   step: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=('penalty', 'balanced'))
-@in_float32
 def fit(
-  majority: jax.Array,
-  is_fitted: jax.Array,
-  minority: jax.Array,
+  majority: np.ndarray,
+  is_fitted: np.ndarray,
+  minority: np.ndarray,
   penalty: float,
   balanced: bool,
 ) -> Line:
@@ -60,35 +58,72 @@ def fit(
       `class_weight='balanced'`, or every image counts the same.
 
   Returns:
-    Leaves `[S, D, C]` and `[S, D]`.
+    Leaves NumPy's, `[S, D, C]` and `[S, D]`.
   """
-  fit_one = functools.partial(_fit, majority, penalty=penalty, balanced=balanced)
-  over_draws = jax.vmap(fit_one, in_axes=(None, 0))
-  return jax.vmap(over_draws, in_axes=(0, None))(is_fitted, minority)
+  shape = len(is_fitted), len(minority)
+  lines = _fit_all(
+    _pad(majority, 0),
+    _pad(np.repeat(is_fitted, shape[1], axis=0), 1),
+    _pad(np.tile(minority, (shape[0], 1, 1)), 1),
+    _pad(np.ones(minority.shape[1], bool), 0),
+    penalty,
+    balanced,
+  )
+  return jax.tree.map(lambda a: np.reshape(a, (*shape, *a.shape[1:])), lines)
+
+
+def _pad(array: np.ndarray, axis: int) -> np.ndarray:
+  """With rows of 0 up to a number on a grid of eight in an octave.
+
+  A program is compiled for a number of images. Fits that leave a few out, and those of
+  another folder, have about as many, and compiling takes longer than fitting.
+  """
+  count = array.shape[axis]
+  step = max(1, 2 ** (count.bit_length() - 4))
+  widths = np.zeros((array.ndim, 2), int)
+  widths[axis, 1] = -count % step
+  return np.pad(array, widths)
+
+
+@jax.jit
+@in_float32
+def _fit_all(
+  majority: jax.Array,
+  is_fitted: jax.Array,
+  minority: jax.Array,
+  is_minority: jax.Array,
+  penalty: float,
+  balanced: bool,
+) -> Line:
+  """Row by row of `is_fitted` `[R, M]` and `minority` `[R, n, C]`: `[R, C]`, `[R]`."""
+  fit_one = functools.partial(_fit, penalty=penalty, balanced=balanced)
+  return jax.vmap(fit_one, (None, 0, 0, None))(
+    majority, is_fitted, minority, is_minority
+  )
 
 
 def _fit(
   majority: jax.Array,
   is_fitted: jax.Array,
   minority: jax.Array,
+  is_minority: jax.Array,
   penalty: float,
   balanced: bool,
 ) -> Line:
-  num_majority, num_minority = is_fitted.sum(dtype=majority.dtype), len(minority)
+  num_majority, num_minority = (
+    mask.sum(dtype=majority.dtype) for mask in (is_fitted, is_minority)
+  )
   half = (num_majority + num_minority) / 2
-  of_majority = is_fitted * (half / num_majority if balanced else 1.0)
-  of_minority = half / num_minority if balanced else 1.0
+  of_majority = is_fitted * jnp.where(balanced, half / num_majority, 1.0)
+  of_minority = is_minority * jnp.where(balanced, half / num_minority, 1.0)
 
   def score(line):
     return tuple(images @ line.weights + line.offset for images in (majority, minority))
 
   def loss_of_scores(scores, squared_norm):
     losses = of_majority @ jax.nn.softplus(-scores[0])
-    return (
-      losses
-      + of_minority * jnp.sum(jax.nn.softplus(scores[1]))
-      + penalty / 2 * squared_norm
-    )
+    losses += of_minority @ jax.nn.softplus(scores[1])
+    return losses + penalty / 2 * squared_norm
 
   def loss(line):
     return loss_of_scores(score(line), line.weights @ line.weights)
@@ -124,7 +159,7 @@ def _fit(
     return _State(line, jax.grad(loss)(line), count + 1)
 
   # The offset is right for weights of 0, so that the first gradient is the images'.
-  log_odds = 0.0 if balanced else jnp.log(num_majority / num_minority)
+  log_odds = jnp.where(balanced, 0.0, jnp.log(num_majority / num_minority))
   start = Line(jnp.zeros_like(majority[0]), jnp.asarray(log_odds, majority.dtype))
   gradient = jax.grad(loss)(start)
   # A single huge feature must not end the fit of all others.

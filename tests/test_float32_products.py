@@ -27,9 +27,11 @@ def programs(tiny_registered, tiny_player):
   boundary = trunk(IMAGES.astype(np.float32))
   pooled = PooledHead(tiny_player.head, tiny_player.backbone.pooling)
   pool_head = functools.partial(head._pool, pooled)
-  rows = np.random.default_rng(0).random((6, 3), np.float32)
+  rows, masks = np.random.default_rng(0).random((6, 3), np.float32), np.ones(6, bool)
   two_covariances = plda.rival('plda').fit(rows, rows[:2]).arrays
-  regression = functools.partial(logistic_regression.fit, penalty=1.0, balanced=True)
+  regression = functools.partial(
+    logistic_regression._fit_all, penalty=1.0, balanced=True
+  )
   return {
     'activations': (activation_cache._run_trunk, whole, IMAGES),
     'features': (feature_extractor._run_batch, features, IMAGES),
@@ -37,7 +39,7 @@ def programs(tiny_registered, tiny_player):
     'score': (scorers._score, scorer, boundary),
     'log-likelihood ratio': (scorers._score_plda, two_covariances, rows),
     'neighbors': (fusion._score_neighbors, rows, rows),
-    'regression': (regression, rows, np.ones((1, 6), bool), rows[None, :2]),
+    'regression': (regression, rows, masks[None], rows[None], masks),
     'predicted score': (predictor._score, trunk, scorer, IMAGES),
     'predicted features': (predictor._pool, trunk, scorer, IMAGES),
     'explanation': (explain._examine, trunk, scorer, IMAGES[0]),

@@ -87,3 +87,13 @@ def test_no_line_is_better_nearby():
   end = jax.grad(loss, (0, 1))(line.weights[0, 0], line.offset[0, 0])
   assert np.abs(end[0]).max() < 1e-3 * np.abs(start[0]).max()
   assert np.abs(end[1]) < 1e-3
+
+
+def test_fits_of_about_as_many_images_share_a_program():
+  """With and without a fold, and balanced or not: compiling takes longer than fitting."""
+  logistic_regression._fit_all.clear_cache()
+  for count, n, balanced in ((76, 25, True), (77, 26, True), (77, 26, False)):
+    majority, minority = _features(count, 4, 0), _features(n, 4, 1, 0.5)
+    is_fitted = np.ones((1, count), bool)
+    logistic_regression.fit(majority, is_fitted, minority[None], 4.0, balanced)
+  assert logistic_regression._fit_all._cache_size() == 1

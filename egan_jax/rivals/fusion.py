@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
@@ -80,7 +79,7 @@ class _Known:
   neighbors: WithNeighbors
   centre: np.ndarray
   deviation: np.ndarray
-  standardised: jax.Array
+  standardised: np.ndarray
   is_fitted: np.ndarray
 
 
@@ -93,7 +92,7 @@ def _measure(majority: np.ndarray, class_directions: np.ndarray | None) -> _Know
   is_fitted = np.ones((2, len(majority)), bool)
   if len(majority) > 1:
     is_fitted[1, neighbors.held_out] = False
-  standardised = jnp.asarray((roots - centre) / deviation, jnp.float32)
+  standardised = np.asarray((roots - centre) / deviation, np.float32)
   return _Known(neighbors, centre, deviation, standardised, is_fitted)
 
 
@@ -109,16 +108,14 @@ def _fit_draws(
   roots = two_covariance.raise_to(minority, neighbors.model.power, np)
   # The penalty gives log odds of standardised images a prior variance of 1, as in
   # `linear`.
-  lines = jax.device_get(
-    logistic_regression.fit(
-      known.standardised,
-      known.is_fitted,
-      jnp.asarray((roots - known.centre) / known.deviation, jnp.float32),
-      penalty=float(minority.shape[2]),
-      balanced=True,
-    )
+  lines = logistic_regression.fit(
+    known.standardised,
+    known.is_fitted,
+    np.asarray((roots - known.centre) / known.deviation, np.float32),
+    penalty=float(minority.shape[2]),
+    balanced=True,
   )
-  held_out = np.asarray(known.standardised[neighbors.held_out], np.float64)
+  held_out = known.standardised[neighbors.held_out].astype(np.float64)
   fits = plda.fit_with_neighbors(neighbors, minority)
   unlikeness = _score_one_class(neighbors, minority)
   logistic_weight = weigh_logistic(minority.shape[1])

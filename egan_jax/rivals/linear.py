@@ -15,8 +15,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from sklearn.preprocessing import StandardScaler
@@ -139,14 +137,12 @@ def _regress(
 
   `adjustment` is added to the log odds for the majority.
   """
-  lines = jax.device_get(
-    logistic_regression.fit(
-      jnp.asarray(known.majority, jnp.float32),
-      np.ones((1, len(known.majority)), bool),
-      jnp.asarray(minority, jnp.float32),
-      penalty=float(minority.shape[2]),
-      balanced=balanced,
-    )
+  lines = logistic_regression.fit(
+    np.asarray(known.majority, np.float32),
+    np.ones((1, len(known.majority)), bool),
+    np.asarray(minority, np.float32),
+    penalty=float(minority.shape[2]),
+    balanced=balanced,
   )
   return [
     scorers.make(

@@ -43,12 +43,15 @@ class Candidate:
     scores: test scores `[F, T]`.
     front: from images to what the scorers read.
     backbones: of those in `front`, by name, SHA-256 of the weights before training.
+    features: where `front` ends in them, those of the training images: of every fold's
+      minority `[F, n, C]` and of the majority `[M, C]`.
   """
 
   decisions: Sequence[Decision]
   scores: np.ndarray
   front: Trunk | FeatureExtractor
   backbones: Mapping[str, str]
+  features: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -293,4 +296,10 @@ def _decide(settings: DecisionSettings, rival: Rival, inputs: _Inputs) -> Candid
     held_out_share=settings.held_out_share,
   )
   scores = [rival.score(decision.scorer, inputs.test) for decision in decisions]
-  return Candidate(decisions, np.stack(scores), inputs.front, inputs.backbones)
+  return Candidate(
+    decisions,
+    np.stack(scores),
+    inputs.front,
+    inputs.backbones,
+    (inputs.minority, inputs.majority) if rival.reads == FEATURES else None,
+  )

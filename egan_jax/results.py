@@ -11,7 +11,7 @@ from egan_jax import bundle, decision_results, explain, run_files, workdir
 from egan_jax.bundle import Bundle, references
 from egan_jax.bundle.references import References
 from egan_jax.data.draws import Draws
-from egan_jax.data.two_classes import TwoClasses, take
+from egan_jax.data.two_classes import TwoClasses
 from egan_jax.environment import describe_environment
 from egan_jax.evaluation import metrics
 from egan_jax.game import Played
@@ -70,7 +70,7 @@ def write(
   )
   bare = _make_bundle(settings, images, draws, outcome, summary)
   compute_features = Predictor(bare, batch_size=_BATCH_SIZE).features
-  kept = _make_references(images, draws, compute_features)
+  kept = _make_references(images, draws, outcome.chosen.features, compute_features)
   model = dataclasses.replace(bare, references=kept)
   bundle.save(model, folder / workdir.MODEL)
   wrong = _find_mistakes(images, outcome, model, compute_features)
@@ -165,20 +165,29 @@ def _make_bundle(
 def _make_references(
   images: TwoClasses,
   draws: Draws,
+  features: tuple[np.ndarray, np.ndarray] | None,
   compute_features: Callable[[np.ndarray], np.ndarray],
 ) -> References:
-  """Training images of the first fold."""
+  """Training images of the first fold; their features, if not known, are computed."""
 
-  def name(positions, paths, indices):
-    return [paths[i] if paths else f'training image {indices[i]}' for i in positions]
+  def name(indices, paths, of_split):
+    return [paths[i] if paths else f'training image {of_split[i]}' for i in indices]
 
-  minority, majority = draws.minority[0], draws.majority
+  kept = references.choose_majority(len(draws.majority))
+  minority, majority = draws.minority[0], draws.majority[kept]
+  shown = np.concatenate([images.minority[minority], images.majority[majority]])
+  if features is None:
+    of_shown = compute_features(shown)
+  else:
+    of_shown = np.concatenate([features[0][0], features[1][kept]])
   return references.make(
-    compute_features,
-    images.minority[minority],
-    take(images.majority, majority),
-    name(minority, images.minority_paths, images.minority_indices),
-    name(majority, images.majority_paths, images.majority_indices),
+    of_shown,
+    shown,
+    np.arange(len(shown)) < len(minority),
+    [
+      *name(minority, images.minority_paths, images.minority_indices),
+      *name(majority, images.majority_paths, images.majority_indices),
+    ],
   )
 
 

@@ -526,26 +526,19 @@ def test_a_head_of_another_shape_is_refused(tiny_registered, tmp_path):
   _refuse(folder, name)
 
 
-def test_references_are_all_of_the_minority_and_some_of_the_majority():
-  rng = np.random.default_rng(4)
-  minority, majority = (
-    rng.integers(0, 256, (number, 70, 30, 3), np.uint8) for number in (3, 7)
-  )
-  majority = np.repeat(majority, 300, axis=0)
-  made = references.make(
-    lambda images: images.mean(axis=(1, 2)),
-    minority,
-    majority,
-    [f'minority {i}' for i in range(3)],
-    [f'majority {i}' for i in range(2100)],
-  )
-  assert made.is_minority.tolist() == [True] * 3 + [False] * 1000
-  assert made.names[:4] == ('minority 0', 'minority 1', 'minority 2', 'majority 0')
-  assert made.names[-1] == 'majority 2099'
-  assert len({*made.names}) == 1003
-  chosen = [int(name.split()[1]) for name in made.names[3:]]
-  means = np.concatenate([minority, majority[chosen]]).mean(axis=(1, 2))
-  np.testing.assert_array_equal(made.features, means.astype(np.float32))
-  assert made.thumbnails.shape == (1003, 64, 64, 3)
-  # Squashed, not cut: the mean colour stays.
+def test_references_are_some_of_the_majority_evenly_spaced():
+  assert references.choose_majority(7).tolist() == [*range(7)]
+  kept = references.choose_majority(2100)
+  assert (kept[0], kept[-1], len({*kept})) == (0, 2099, 1000)
+  assert set(np.diff(kept)) == {2, 3}
+
+
+def test_references_are_shown_squashed():
+  images = np.random.default_rng(4).integers(0, 256, (7, 70, 30, 3), np.uint8)
+  means = images.mean(axis=(1, 2))
+  made = references.make(means, images, np.arange(7) < 3, map(str, range(7)))
+  assert made.features.dtype == np.float32
+  assert made.names == (*'0123456',)
+  assert made.thumbnails.shape == (7, 64, 64, 3)
+  # Not cut: the mean colour stays.
   np.testing.assert_allclose(made.thumbnails.mean(axis=(1, 2)), means, atol=3)

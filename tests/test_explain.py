@@ -51,11 +51,7 @@ def model(tiny_backbone, tiny_variables):
   model = dataclasses.replace(
     model,
     references=references.make(
-      jax.jit(lambda images: model.features(images / np.float32(255))),
-      IMAGES[:4],
-      IMAGES[4:10],
-      names[:4],
-      names[4:],
+      _compute_features(model, IMAGES[:10]), IMAGES[:10], np.arange(10) < 4, names
     ),
   )
   median = float(np.median(_score(model, IMAGES)))

@@ -52,6 +52,25 @@ def _check_model(folder, summary):
   assert model.threshold.value == summary['decision']['thresholds'][0]
   assert model.method == summary['decision']['method']
   assert (model.minority_class, model.majority_class) == ('8', '3')
+  _check_references(model, json.loads((folder / 'draws.json').read_text()))
+
+
+def _check_references(model, draws):
+  """Features as the model makes them, of the images they are named after."""
+  digits, kept = sources.load('digits', '', 8, 3), model.references
+  numbers = np.array([int(name.split()[-1]) for name in kept.names])
+  majority = [*draws['majority'], *draws['held_out_majority']]
+  for is_minority, of_class, indices, drawn in (
+    (True, digits.minority, digits.minority_indices, draws['minority'][0]),
+    (False, digits.majority, digits.majority_indices, majority),
+  ):
+    named = numbers[kept.is_minority == is_minority]
+    assert {*named} == {*drawn}
+    images = of_class[np.searchsorted(indices, named)]
+    features = jax.jit(lambda images: model.features(to_unit_range(images)))(images)
+    np.testing.assert_allclose(
+      kept.features[kept.is_minority == is_minority], features, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
 """Training images that a model keeps to be compared with: features and thumbnails."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
-
-from egan_jax.data.batches import Images
 
 MAX_MAJORITY = 1000
 THUMBNAIL_SIZE = 64
@@ -29,36 +27,23 @@ class References:
   thumbnails: np.ndarray
 
 
-def make(
-  compute_features: Callable[[np.ndarray], np.ndarray],
-  minority: Images,
-  majority: Images,
-  minority_names: Sequence[str],
-  majority_names: Sequence[str],
-) -> References:
-  """References of all minority and at most 1,000 majority images, evenly spaced.
+def choose_majority(num_majority: int) -> np.ndarray:
+  """Positions of the majority images to keep: at most 1,000, evenly spaced."""
+  return np.linspace(0, num_majority - 1, min(num_majority, MAX_MAJORITY), dtype=int)
 
-  Args:
-    compute_features: from uint8 `[N, H, W, 3]` to float `[N, C]`, such as
-      `predictor.Predictor.features`.
-    minority: uint8 `[n, H, W, 3]`.
-    majority: uint8 `[M, H, W, 3]`, of which single images are read.
-    minority_names: of the n images.
-    majority_names: of the M images.
-  """
-  num_majority = majority.shape[0]
-  kept = np.linspace(0, num_majority - 1, min(num_majority, MAX_MAJORITY), dtype=int)
-  classes = [
-    np.asarray(minority[0 : minority.shape[0]]),
-    np.stack([majority[i : i + 1][0] for i in kept]),
-  ]
+
+def make(
+  features: np.ndarray,
+  images: np.ndarray,
+  is_minority: np.ndarray,
+  names: Iterable[str],
+) -> References:
+  """References of R images uint8 `[R, H, W, 3]`; otherwise as in `References`."""
   return References(
-    features=np.concatenate(
-      [np.asarray(compute_features(images), np.float32) for images in classes]
-    ),
-    is_minority=np.repeat([True, False], [len(images) for images in classes]),
-    names=(*minority_names, *(majority_names[i] for i in kept)),
-    thumbnails=np.concatenate([_shrink(images) for images in classes]),
+    features=np.asarray(features, np.float32),
+    is_minority=is_minority,
+    names=tuple(names),
+    thumbnails=_shrink(images),
   )
 
 

@@ -73,10 +73,10 @@ def fit(
 
 
 def _pad(array: np.ndarray, axis: int) -> np.ndarray:
-  """With rows of 0 up to a number on a grid of eight in an octave.
+  """Appends rows of 0, to the next number on a grid of eight to every doubling.
 
-  A program is compiled for a number of images. Fits that leave a few out, and those of
-  another folder, have about as many, and compiling takes longer than fitting.
+  A program is compiled for one number of images, which takes longer than a fit. Fits
+  that leave a few images out, or of another folder with about as many, then share it.
   """
   count = array.shape[axis]
   step = max(1, 2 ** (count.bit_length() - 4))

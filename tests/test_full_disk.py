@@ -12,7 +12,7 @@ from egan_jax.reporting import report
 from tests.comparing import assert_identical
 from tests.small_runs import make_config, read_scores
 
-pytestmark = pytest.mark.usefixtures('tiny_registered')
+pytestmark = pytest.mark.usefixtures('tiny_registered', 'without_figures')
 
 CONFIG = dict(num_epochs=2, num_folds=1, checkpoint_every=1)
 

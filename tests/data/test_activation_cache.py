@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import os
 import pickle
 import subprocess
 import sys
@@ -339,7 +340,11 @@ def test_leftovers_are_removed_but_not_those_of_living_writers(trunk, tmp_path):
 
 
 def _measure(setup, *arguments):
-  """Runs `measure` in another process; the peak and the hash that it prints."""
+  """Runs `measure` in another process, compiled as for a user.
+
+  Returns:
+    The peak and the hash that it prints.
+  """
   result = subprocess.run(
     [
       sys.executable,
@@ -353,6 +358,7 @@ def _measure(setup, *arguments):
     check=True,
     timeout=600,
     cwd=Path(__file__).parent,
+    env={**os.environ, 'JAX_DISABLE_MOST_OPTIMIZATIONS': '0', 'XLA_FLAGS': ''},
   )
   peak, sha256 = result.stdout.split()
   return int(peak), sha256

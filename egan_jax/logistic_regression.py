@@ -85,24 +85,11 @@ def _pad(array: np.ndarray, axis: int) -> np.ndarray:
   return np.pad(array, widths)
 
 
+# Over one axis of all fits: nested ones take longer to trace.
 @jax.jit
 @in_float32
+@functools.partial(jax.vmap, in_axes=(None, 0, 0, None, None, None))
 def _fit_all(
-  majority: jax.Array,
-  is_fitted: jax.Array,
-  minority: jax.Array,
-  is_minority: jax.Array,
-  penalty: float,
-  balanced: bool,
-) -> Line:
-  """Row by row of `is_fitted` `[R, M]` and `minority` `[R, n, C]`: `[R, C]`, `[R]`."""
-  fit_one = functools.partial(_fit, penalty=penalty, balanced=balanced)
-  return jax.vmap(fit_one, (None, 0, 0, None))(
-    majority, is_fitted, minority, is_minority
-  )
-
-
-def _fit(
   majority: jax.Array,
   is_fitted: jax.Array,
   minority: jax.Array,

@@ -29,9 +29,6 @@ def programs(tiny_registered, tiny_player):
   pool_head = functools.partial(head._pool, pooled)
   rows, masks = np.random.default_rng(0).random((6, 3), np.float32), np.ones(6, bool)
   two_covariances = plda.rival('plda').fit(rows, rows[:2]).arrays
-  regression = functools.partial(
-    logistic_regression._fit_all, penalty=1.0, balanced=True
-  )
   return {
     'activations': (activation_cache._run_trunk, whole, IMAGES),
     'features': (feature_extractor._run_batch, features, IMAGES),
@@ -39,7 +36,10 @@ def programs(tiny_registered, tiny_player):
     'score': (scorers._score, scorer, boundary),
     'log-likelihood ratio': (scorers._score_plda, two_covariances, rows),
     'neighbors': (fusion._score_neighbors, rows, rows),
-    'regression': (regression, rows, masks[None], rows[None], masks),
+    'regression': (
+      logistic_regression._fit_all,
+      *(rows, masks[None], rows[None], masks, 1.0, True),
+    ),
     'predicted score': (predictor._score, trunk, scorer, IMAGES),
     'predicted features': (predictor._pool, trunk, scorer, IMAGES),
     'explanation': (explain._examine, trunk, scorer, IMAGES[0]),

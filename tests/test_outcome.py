@@ -20,6 +20,7 @@ from egan_jax import (
   train,
 )
 from egan_jax.backbones.preprocessing import to_unit_range
+from egan_jax.bundle import references
 from egan_jax.data import sources
 from egan_jax.data.draws import Draws
 from egan_jax.errors import UserError
@@ -56,7 +57,7 @@ def _check_model(folder, summary):
 
 
 def _check_references(model, draws):
-  """Features as the model makes them, of the images they are named after."""
+  """All of the minority and some of the majority, each as the image of its name is."""
   digits, kept = sources.load('digits', '', 8, 3), model.references
   numbers = np.array([int(name.split()[-1]) for name in kept.names])
   majority = [*draws['majority'], *draws['held_out_majority']]
@@ -65,18 +66,25 @@ def _check_references(model, draws):
     (False, digits.majority, digits.majority_indices, majority),
   ):
     named = numbers[kept.is_minority == is_minority]
-    assert {*named} == {*drawn}
+    number = len(drawn) if is_minority else min(len(drawn), references.MAX_MAJORITY)
+    assert len({*named}) == len(named) == number
+    assert {*named} <= {*drawn}
     images = of_class[np.searchsorted(indices, named)]
     features = jax.jit(lambda images: model.features(to_unit_range(images)))(images)
     np.testing.assert_allclose(
       kept.features[kept.is_minority == is_minority], features, rtol=1e-4, atol=1e-5
+    )
+    thumbnails = kept.thumbnails[kept.is_minority == is_minority]
+    np.testing.assert_allclose(
+      thumbnails.mean(axis=(1, 2)), images.mean(axis=(1, 2)), atol=3
     )
 
 
 @pytest.mark.parametrize(
   ('method', 'reads'), [('nearest_class_mean', 'features'), ('fine_tuned', 'boundary')]
 )
-def test_rival(method, reads, tmp_path):
+def test_rival(method, reads, tmp_path, monkeypatch):
+  monkeypatch.setattr(references, 'MAX_MAJORITY', 20)
   # Only a game can stop there.
   config = _make_config(method=method, stop_at_nash=True)
   summary = train.train_and_evaluate(config, tmp_path)
